@@ -1,0 +1,72 @@
+use crate::{Digest, Error, Result};
+
+/// Which side of an asymmetric encoder a text belongs to; it selects the model's prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextRole {
+    /// A question, embedded with the model's `query` prompt where it has one.
+    Query,
+    /// A text to be found, embedded with the model's `document` prompt where it has one.
+    Document,
+}
+
+/// A row-major matrix of embeddings, `[texts, dimensions]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    dimensions: usize,
+    values: Vec<f32>,
+}
+
+impl Embeddings {
+    /// Wraps row-major values, `[texts, dimensions]`.
+    ///
+    /// # Errors
+    /// [`Error::RaggedEmbeddings`] when the values do not fill whole rows.
+    pub fn new(dimensions: usize, values: Vec<f32>) -> Result<Self> {
+        if dimensions == 0 || !values.len().is_multiple_of(dimensions) {
+            return Err(Error::RaggedEmbeddings { values: values.len(), dimensions });
+        }
+        Ok(Self { dimensions, values })
+    }
+
+    /// The width of a row.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.dimensions
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// All values, row by row.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The rows in order, each `[dimensions]`.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.dimensions)
+    }
+}
+
+/// Turns texts into vectors.
+pub trait Embedder: Send + Sync {
+    /// The digest of everything that decides the vectors: weights, tokeniser, pooling, prompts.
+    /// Two embedders with the same fingerprint can search each other's indexes.
+    fn fingerprint(&self) -> Digest;
+
+    /// The width of the vectors.
+    fn dimensions(&self) -> usize;
+
+    /// Embeds texts in order, `[texts.len(), dimensions]`. A text gives the same vector alone and in
+    /// any batch, up to floating-point noise.
+    ///
+    /// # Errors
+    /// [`Error::Component`] when the backend fails.
+    fn embed(&self, texts: &[&str], role: TextRole) -> Result<Embeddings>;
+}
