@@ -1,0 +1,28 @@
+//! Readers that turn DDL files, gretel-style tables and live databases into one table of documents.
+//!
+//! Every reader yields [`coderag_core::Document`]s, one per table, whose text is the table's DDL
+//! followed by up to three sample rows where a live database has them, and whose meta is a
+//! [`Table`]. The crate knows nothing of vectors.
+//!
+//! ```no_run
+//! let documents = coderag_corpus::read_all(&["shop.sqlite", "schemas/"])?;
+//! coderag_corpus::documents::write("documents.parquet".as_ref(), &documents)?;
+//! # Ok::<(), coderag_corpus::Error>(())
+//! ```
+
+mod columns;
+pub mod ddl;
+pub mod documents;
+mod error;
+pub mod gretel;
+mod lexer;
+mod read;
+mod sample;
+pub mod sqlite;
+mod table;
+mod texts;
+
+pub use error::{Error, Result};
+pub use read::{read_all, read_documents};
+pub use table::{Column, ForeignKey, Table, meta};
+pub use texts::read_texts;

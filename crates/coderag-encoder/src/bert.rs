@@ -1,0 +1,224 @@
+use burn::module::Module;
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::activation::{gelu, softmax};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::TokenBatch;
+use crate::weights::TensorNames;
+
+/// The sizes of a BERT, by the names they have in a transformers `config.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BertConfig {
+    /// How many tokens the vocabulary has.
+    pub vocab_size: usize,
+    /// The width of a token state.
+    pub hidden_size: usize,
+    /// How many transformer blocks there are.
+    pub num_hidden_layers: usize,
+    /// How many heads each attention has; they divide `hidden_size`.
+    pub num_attention_heads: usize,
+    /// The width inside a block's feed-forward network.
+    pub intermediate_size: usize,
+    /// How many positions have an embedding, and so the longest input in tokens.
+    #[serde(default = "default_max_position_embeddings")]
+    pub max_position_embeddings: usize,
+    /// How many kinds of segment have an embedding.
+    #[serde(default = "default_type_vocab_size")]
+    pub type_vocab_size: usize,
+    /// Added to the variance in layer normalisation.
+    #[serde(default = "default_layer_norm_eps")]
+    pub layer_norm_eps: f64,
+}
+
+// What transformers assumes where config.json says nothing.
+fn default_max_position_embeddings() -> usize {
+    512
+}
+
+fn default_type_vocab_size() -> usize {
+    2
+}
+
+fn default_layer_norm_eps() -> f64 {
+    1e-12
+}
+
+impl BertConfig {
+    /// Says what is wrong with the sizes, if anything is.
+    pub(crate) fn problem(&self) -> Option<String> {
+        // Far beyond any BERT, and small enough that a damaged file cannot exhaust the memory.
+        const MOST_LAYERS: usize = 1000;
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Some(format!("{name} is 0"));
+        }
+        if self.num_hidden_layers > MOST_LAYERS {
+            return Some(format!("num_hidden_layers is {}", self.num_hidden_layers));
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return Some(format!(
+                "hidden_size {} is not a multiple of num_attention_heads {}",
+                self.hidden_size, self.num_attention_heads
+            ));
+        }
+        None
+    }
+
+    /// A BERT with random weights, which are drawn when they are first used.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> Bert<B> {
+        let embedding = |count| EmbeddingConfig::new(count, self.hidden_size).init(device);
+        Bert {
+            word_embeddings: embedding(self.vocab_size),
+            position_embeddings: embedding(self.max_position_embeddings),
+            token_type_embeddings: embedding(self.type_vocab_size),
+            embedding_norm: self.layer_norm(device),
+            layers: (0..self.num_hidden_layers).map(|_| self.layer(device)).collect(),
+        }
+    }
+
+    fn layer<B: Backend>(&self, device: &B::Device) -> BertLayer<B> {
+        let linear = |input, output| LinearConfig::new(input, output).init(device);
+        BertLayer {
+            query: linear(self.hidden_size, self.hidden_size),
+            key: linear(self.hidden_size, self.hidden_size),
+            value: linear(self.hidden_size, self.hidden_size),
+            attention_output: linear(self.hidden_size, self.hidden_size),
+            attention_norm: self.layer_norm(device),
+            intermediate: linear(self.hidden_size, self.intermediate_size),
+            output: linear(self.intermediate_size, self.hidden_size),
+            output_norm: self.layer_norm(device),
+            heads: self.num_attention_heads,
+        }
+    }
+
+    fn layer_norm<B: Backend>(&self, device: &B::Device) -> LayerNorm<B> {
+        LayerNormConfig::new(self.hidden_size).with_epsilon(self.layer_norm_eps).init(device)
+    }
+}
+
+/// How transformers' BERT checkpoints call the parameters of [`Bert`].
+pub(crate) const BERT_TENSORS: TensorNames = TensorNames {
+    modules: &[
+        ("word_embeddings", "embeddings.word_embeddings"),
+        ("position_embeddings", "embeddings.position_embeddings"),
+        ("token_type_embeddings", "embeddings.token_type_embeddings"),
+        ("embedding_norm", "embeddings.LayerNorm"),
+        ("layers", "encoder.layer"),
+        ("query", "attention.self.query"),
+        ("key", "attention.self.key"),
+        ("value", "attention.self.value"),
+        ("attention_output", "attention.output.dense"),
+        ("attention_norm", "attention.output.LayerNorm"),
+        ("intermediate", "intermediate.dense"),
+        ("output", "output.dense"),
+        ("output_norm", "output.LayerNorm"),
+    ],
+    prefix: "bert.",
+    // The pooler serves next-sentence prediction; the position ids are 0, 1, 2 and so on.
+    ignored: &["pooler.", "embeddings.position_ids"],
+};
+
+/// The encoder of "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"
+/// (Devlin et al., 2019), as in transformers' `BertModel`, without its pooler and dropout.
+#[derive(Module, Debug)]
+pub struct Bert<B: Backend> {
+    word_embeddings: Embedding<B>,
+    position_embeddings: Embedding<B>,
+    token_type_embeddings: Embedding<B>,
+    embedding_norm: LayerNorm<B>,
+    layers: Vec<BertLayer<B>>,
+}
+
+impl<B: Backend> Bert<B> {
+    /// The state of every token after the last block, `[batch, tokens, hidden_size]`; what stands at
+    /// padded positions means nothing. Every token is of segment 0.
+    ///
+    /// No sequence may be longer than `max_position_embeddings`.
+    pub fn forward(&self, batch: &TokenBatch<B>) -> Tensor<B, 3> {
+        let [sequences, tokens] = batch.shape();
+        // Blocks work on [batch * tokens, dim]: a matrix product of a 3-D input would be one product for
+        // each sequence.
+        let mut states = self.embed(batch.input_ids());
+        let bias = batch.padding_bias();
+        let bias = bias.map(|bias| bias.reshape([sequences, 1, 1, tokens]));
+        for layer in &self.layers {
+            states = layer.forward(states, [sequences, tokens], bias.as_ref());
+        }
+        let [_, hidden_size] = states.dims();
+        states.reshape([sequences, tokens, hidden_size])
+    }
+
+    /// The sum of the three embeddings, normalised, `[batch * tokens, hidden_size]`.
+    fn embed(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 2> {
+        let [_, tokens] = input_ids.dims();
+        let positions = self.position_embeddings.weight.val().narrow(0, 0, tokens);
+        let segment = self.token_type_embeddings.weight.val().narrow(0, 0, 1);
+        let states = self.word_embeddings.forward(input_ids) + (positions + segment).unsqueeze();
+        self.embedding_norm.forward(states.flatten(0, 1))
+    }
+}
+
+/// One transformer block with normalisation after each residual sum (post-LN).
+#[derive(Module, Debug)]
+struct BertLayer<B: Backend> {
+    query: Linear<B>,
+    key: Linear<B>,
+    value: Linear<B>,
+    attention_output: Linear<B>,
+    attention_norm: LayerNorm<B>,
+    intermediate: Linear<B>,
+    output: Linear<B>,
+    output_norm: LayerNorm<B>,
+    heads: usize,
+}
+
+impl<B: Backend> BertLayer<B> {
+    /// `[batch * tokens, hidden_size]` to the same; `bias`, `[batch, 1, 1, tokens]`, is added to the
+    /// attention scores of each key.
+    fn forward(
+        &self,
+        states: Tensor<B, 2>,
+        shape: [usize; 2],
+        bias: Option<&Tensor<B, 4>>,
+    ) -> Tensor<B, 2> {
+        let attended = self.attention_output.forward(self.attend(&states, shape, bias));
+        let states = self.attention_norm.forward(attended + states);
+        let expanded = gelu(self.intermediate.forward(states.clone()));
+        self.output_norm.forward(self.output.forward(expanded) + states)
+    }
+
+    /// Multi-head self-attention before its output projection, `[batch * tokens, hidden_size]`.
+    fn attend(
+        &self,
+        states: &Tensor<B, 2>,
+        [sequences, tokens]: [usize; 2],
+        bias: Option<&Tensor<B, 4>>,
+    ) -> Tensor<B, 2> {
+        let [_, hidden_size] = states.dims();
+        let head_size = hidden_size / self.heads;
+        // [batch * tokens, hidden_size] to [batch, heads, tokens, head_size].
+        let split = |projected: Tensor<B, 2>| {
+            projected.reshape([sequences, tokens, self.heads, head_size]).swap_dims(1, 2)
+        };
+        // Scaling the queries costs less than scaling the scores and gives the same.
+        let query = self.query.forward(states.clone()) / (head_size as f64).sqrt();
+        let key = split(self.key.forward(states.clone()));
+        let value = split(self.value.forward(states.clone()));
+        let mut scores = split(query).matmul(key.transpose());
+        if let Some(bias) = bias {
+            scores = scores + bias.clone();
+        }
+        let context = softmax(scores, 3).matmul(value);
+        context.swap_dims(1, 2).reshape([sequences * tokens, hidden_size])
+    }
+}

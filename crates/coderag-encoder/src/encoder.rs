@@ -1,0 +1,198 @@
+use std::borrow::Cow;
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use coderag_core::{Digest, Embedder, Embeddings, Hasher, Progress, Silent, TextRole, Unit};
+
+use crate::batching::batches_by_length;
+use crate::bert::BERT_TENSORS;
+use crate::sentence_transformers::SentenceTransformer;
+use crate::tokenization::Tokenization;
+use crate::weights::Weights;
+use crate::{Bert, Error, Result, TokenBatch};
+
+/// A text encoder: tokenizer, transformer, pooling and normalisation.
+#[derive(Debug)]
+pub struct TextEncoder<B: Backend> {
+    settings: SentenceTransformer,
+    tokenization: Tokenization,
+    model: Bert<B>,
+    device: B::Device,
+    fingerprint: Digest,
+}
+
+/// What is put before each text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Prompt {
+    /// The prompt that the model names as its default, if it does.
+    #[default]
+    Default,
+    /// The model's prompt of this name.
+    Named(String),
+    /// Nothing.
+    None,
+}
+
+/// How texts are embedded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// What is put before each text.
+    pub prompt: Prompt,
+    /// Whether vectors are scaled to length 1; the model decides by default.
+    pub normalize: Option<bool>,
+    /// The most tokens in a batch, padding included; a longer text is a batch of its own. It bounds the
+    /// memory, and changes the vectors by no more than floating-point noise.
+    pub max_batch_tokens: usize,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        // Larger batches were slower on two Zen 4 cores, since their activations leave the cache.
+        Self { prompt: Prompt::default(), normalize: None, max_batch_tokens: 2048 }
+    }
+}
+
+impl<B: Backend> TextEncoder<B> {
+    /// Loads a sentence-transformers directory, or a bare transformers directory with mean pooling.
+    ///
+    /// # Errors
+    /// Any of [`Error`]'s variants about files: what is missing, damaged, contradictory or unsupported.
+    pub fn load(directory: &Path, device: &B::Device) -> Result<Self> {
+        let settings = SentenceTransformer::read(directory)?;
+        let tokenization = Tokenization::load(
+            &settings.tokenizer,
+            settings.bert.vocab_size,
+            settings.max_tokens,
+            settings.lower_case,
+        )?;
+        let weights = Weights::open(&settings.weights)?;
+        let model = weights.load_into(settings.bert.init(device), &BERT_TENSORS, device)?;
+        let fingerprint = fingerprint(&settings, weights.bytes())?;
+        tracing::debug!(
+            directory = %directory.display(),
+            dimensions = settings.bert.hidden_size,
+            max_tokens = settings.max_tokens,
+            %fingerprint,
+            "loaded an encoder"
+        );
+        Ok(Self { settings, tokenization, model, device: device.clone(), fingerprint })
+    }
+
+    /// The longest sequence in tokens, special tokens included; longer texts are cut.
+    pub fn max_tokens(&self) -> usize {
+        self.settings.max_tokens
+    }
+
+    /// Embeds texts in order, `[texts.len(), dimensions]`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPrompt`], [`Error::Tokenization`] or [`Error::Backend`].
+    pub fn encode(
+        &self,
+        texts: &[&str],
+        options: &EncodeOptions,
+        progress: &dyn Progress,
+    ) -> Result<Embeddings> {
+        let prompt = self.prompt(&options.prompt)?;
+        let normalize = options.normalize.unwrap_or(self.settings.normalize);
+        let dimensions = self.settings.bert.hidden_size;
+        let task = progress.task("embedding texts", Some(texts.len() as u64), Unit::Items);
+
+        let sequences = self.tokenize(texts, prompt)?;
+        let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
+        let mut values = vec![0.0; texts.len() * dimensions];
+        for batch in batches_by_length(&lengths, options.max_batch_tokens) {
+            let chosen: Vec<&[u32]> = batch.iter().map(|&index| &*sequences[index]).collect();
+            let vectors = self.embed_batch(&chosen, normalize)?;
+            for (&index, vector) in batch.iter().zip(vectors.chunks_exact(dimensions)) {
+                values[index * dimensions..][..dimensions].copy_from_slice(vector);
+            }
+            task.advance(batch.len() as u64);
+        }
+        Ok(Embeddings::new(dimensions, values)?)
+    }
+
+    fn prompt(&self, prompt: &Prompt) -> Result<&str> {
+        let name = match prompt {
+            Prompt::None => return Ok(""),
+            Prompt::Named(name) => name,
+            Prompt::Default => match &self.settings.default_prompt_name {
+                Some(name) => name,
+                None => return Ok(""),
+            },
+        };
+        let prompts = &self.settings.prompts;
+        prompts.get(name).map(String::as_str).ok_or_else(|| Error::UnknownPrompt {
+            name: name.clone(),
+            known: prompts.keys().cloned().collect(),
+        })
+    }
+
+    /// The token ids of each text with the prompt before it.
+    fn tokenize(&self, texts: &[&str], prompt: &str) -> Result<Vec<Vec<u32>>> {
+        // Encodings carry much besides the ids, so only some are held at a time.
+        const TEXTS_AT_ONCE: usize = 1024;
+        let mut sequences = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(TEXTS_AT_ONCE) {
+            sequences.extend(self.tokenization.encode(texts.iter().map(|&text| {
+                if prompt.is_empty() { Cow::from(text) } else { Cow::from([prompt, text].concat()) }
+            }))?);
+        }
+        Ok(sequences)
+    }
+
+    /// The vectors of one batch, row by row.
+    fn embed_batch(&self, sequences: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
+        let batch = TokenBatch::new(sequences, &self.device);
+        let states = self.model.forward(&batch);
+        let mut vectors = self.settings.pooling.pool(states, &batch);
+        if normalize {
+            vectors = normalize_rows(vectors);
+        }
+        let data = vectors.try_into_data().map_err(|error| Error::Backend(error.into()))?;
+        data.convert::<f32>()
+            .into_vec()
+            .map_err(|error| Error::Backend(format!("{error:?}").into()))
+    }
+}
+
+impl<B: Backend> Embedder for TextEncoder<B> {
+    fn fingerprint(&self) -> Digest {
+        self.fingerprint
+    }
+
+    fn dimensions(&self) -> usize {
+        self.settings.bert.hidden_size
+    }
+
+    fn embed(&self, texts: &[&str], role: TextRole) -> coderag_core::Result<Embeddings> {
+        let name = match role {
+            TextRole::Query => "query",
+            TextRole::Document => "document",
+        };
+        let options = EncodeOptions { prompt: Prompt::Named(name.into()), ..Default::default() };
+        self.encode(texts, &options, &Silent)
+            .map_err(coderag_core::Error::component("the text encoder"))
+    }
+}
+
+/// Divides each row of `[batch, dim]` by its length, as `torch.nn.functional.normalize`: a row of zeros
+/// stays one.
+fn normalize_rows<B: Backend>(vectors: Tensor<B, 2>) -> Tensor<B, 2> {
+    let length = vectors.clone().powi_scalar(2).sum_dim(1).sqrt();
+    vectors / length.clamp_min(1e-12)
+}
+
+/// The digest of all that decides the vectors.
+fn fingerprint(settings: &SentenceTransformer, weights: &[u8]) -> Result<Digest> {
+    let path = &settings.tokenizer;
+    let tokenizer = Digest::of_file(path)?;
+    let described = serde_json::to_vec(settings)
+        .map_err(|source| Error::Settings { path: path.clone(), source })?;
+    let mut hasher = Hasher::new();
+    hasher.update(Digest::of(weights).to_string());
+    hasher.update(tokenizer.to_string());
+    hasher.update(described);
+    Ok(hasher.finish())
+}

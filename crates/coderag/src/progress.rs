@@ -1,0 +1,49 @@
+use std::time::Duration;
+
+use coderag_core::{Progress, ProgressTask, Unit};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Draws progress bars on standard error when it is a terminal.
+#[derive(Debug)]
+pub(crate) struct ProgressBars {
+    /// Draws nothing.
+    pub(crate) hidden: bool,
+}
+
+impl Progress for ProgressBars {
+    fn task(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn ProgressTask> {
+        // indicatif itself stays silent where standard error is not a terminal.
+        let target =
+            if self.hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let counts = match (total, unit) {
+            (Some(_), Unit::Bytes) => {
+                "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta_precise} left"
+            }
+            (Some(_), Unit::Items) => {
+                "{bar:30} {human_pos}/{human_len} {per_sec} {eta_precise} left"
+            }
+            (None, Unit::Bytes) => "{spinner} {bytes} {bytes_per_sec}",
+            (None, Unit::Items) => "{spinner} {human_pos} {elapsed_precise}",
+        };
+        let style = ProgressStyle::with_template(&format!("{{prefix}} {counts}"))
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(total, target).with_style(style);
+        bar.set_prefix(label.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Box::new(Bar(bar))
+    }
+}
+
+struct Bar(ProgressBar);
+
+impl ProgressTask for Bar {
+    fn advance(&self, amount: u64) {
+        self.0.inc(amount);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
