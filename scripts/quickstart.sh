@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
 
-question=${1:-How many stations does each city have?}
+question=${1:-Which city has the most stations?}
 
 say "building (the first time takes about 15 minutes on two cores)"
 cargo build --release --locked -p coderag

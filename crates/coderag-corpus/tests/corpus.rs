@@ -1,4 +1,5 @@
 //! Gretel-shaped files, the documents file, and the reading of several sources into one corpus.
+#![allow(clippy::unwrap_used)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

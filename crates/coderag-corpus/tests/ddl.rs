@@ -1,4 +1,5 @@
 //! DDL scripts: nothing is lost, whatever the dialect, and what is extracted agrees with sqlparser.
+#![allow(clippy::unwrap_used)]
 
 use coderag_core::Document;
 use coderag_corpus::{Column, ForeignKey, Table, ddl};

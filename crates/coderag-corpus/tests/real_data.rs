@@ -1,4 +1,5 @@
 //! The readers on real public data, where it is at hand.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::path::PathBuf;
 

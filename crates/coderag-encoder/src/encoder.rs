@@ -48,7 +48,7 @@ pub struct EncodeOptions {
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        // Larger batches were slower on two Zen 4 cores, since their activations leave the cache.
+        // Of 1024 to 8192 the fastest, or near it, on two Zen 4 cores.
         Self { prompt: Prompt::default(), normalize: None, max_batch_tokens: 2048 }
     }
 }

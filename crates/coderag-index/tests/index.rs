@@ -1,4 +1,5 @@
 //! Building, opening and searching an index folder.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod support;
 

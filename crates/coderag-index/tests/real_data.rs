@@ -1,4 +1,5 @@
 //! An index over real schemas, where they are at hand.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod support;
 

@@ -25,7 +25,7 @@ pub enum Error {
     },
 
     /// No model has this name.
-    #[error("no model is called `{name}`{}; run: coderag models list", suggest(.nearest))]
+    #[error("no model is called `{name}`{} (`coderag models list` lists the names)", suggest(.nearest))]
     UnknownModel {
         /// The name as given.
         name: String,
@@ -35,8 +35,8 @@ pub enum Error {
 
     /// Neither a path nor a model name.
     #[error(
-        "`{name}` is neither an existing file or folder nor a model name{}; \
-         run: coderag models list",
+        "`{name}` is neither an existing file or folder nor a model's name{} \
+         (`coderag models list` lists the names)",
         suggest(.nearest)
     )]
     NeitherPathNorModel {

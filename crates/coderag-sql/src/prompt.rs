@@ -48,7 +48,7 @@ fn harmless(text: &str) -> String {
             let candidate = text.as_bytes().get(index..index + control.len());
             candidate.is_some_and(|bytes| bytes.eq_ignore_ascii_case(control.as_bytes()))
         };
-        if CONTROL.iter().any(|control| begins(&control)) {
+        if CONTROL.iter().any(begins) {
             harmless.push(' ');
         }
     }

@@ -1,5 +1,6 @@
 //! Statements and databases that try to do harm. Each is answered with the error that says what was
 //! refused, and after all of them the database's bytes are the same and no file has appeared.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;
 
@@ -319,7 +320,7 @@ fn runs_into_the_deadline(database: &GuardedDatabase, sql: &str) {
         }
         other => panic!("`{sql}`: {other:?}"),
     }
-    assert!(start.elapsed() < Duration::from_secs(4), "{sql}: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "{sql}: {:?}", start.elapsed());
 }
 
 #[test]
@@ -382,20 +383,19 @@ fn a_hostile_schema_is_held_to_the_same_rules() {
     assert_eq!(refusal(&database, "SELECT * FROM loads"), "unsafe use of load_extension()");
     assert_eq!(
         refusal(&database, "SELECT * FROM pragmas"),
-        refused("reading `pragma_database_list`", ONE_DATABASE)
+        "unsafe use of virtual table \"pragma_database_list\""
     );
     assert_eq!(refusal(&database, "SELECT * FROM itself"), "view itself is circularly defined");
     runs_into_the_deadline(&database, "SELECT sum(i) FROM forever");
     // A table that takes the name of a table-valued pragma is only a table.
     assert_eq!(database.execute("SELECT * FROM pragma_table_info").unwrap().rows.len(), 0);
-    assert_eq!(
-        refusal(&database, "SELECT * FROM temp.pragma_table_info('plain')"),
-        refused("PRAGMA `table_info`", READS_ONLY)
-    );
+    // Where its name leads to the pragma after all, the pragma is refused when it runs.
+    let error = database.execute("SELECT * FROM temp.pragma_table_info('plain')").unwrap_err();
+    assert_eq!(error.to_string(), refused("PRAGMA `table_info`", READS_ONLY));
     let start = Instant::now();
     let error = database.execute("SELECT * FROM v19").unwrap_err();
     assert!(matches!(error, Error::Deadline { .. } | Error::TooLarge { .. } | Error::Sql { .. }));
-    assert!(start.elapsed() < Duration::from_secs(4));
+    assert!(start.elapsed() < Duration::from_secs(10));
     assert_eq!(hostile.files(), before);
 }
 

@@ -1,10 +1,13 @@
+//! What the guarded executor returns, and what it says of files that are not usable databases.
+#![allow(clippy::unwrap_used)]
+
 mod fixture;
 
 use std::fs;
 use std::time::Duration;
 
 use coderag_sql::{Error, GuardedDatabase, Limits, Value};
-use fixture::{BAKERY, Fixture, chain, files, quick};
+use fixture::{BAKERY, Fixture, chain, files, patient, quick};
 use rusqlite::Connection;
 
 /// The folder lives as long as the fixture.
@@ -95,7 +98,7 @@ fn the_five_storage_classes_are_kept_and_written_as_json() {
     let json = serde_json::to_value(&result).unwrap();
     assert_eq!(json["columns"].as_array().unwrap().len(), 11);
     assert_eq!(json["truncated"], false);
-    assert!(json["elapsed_seconds"].as_f64().unwrap() < 5.0);
+    assert!(json["elapsed_seconds"].as_f64().unwrap() < 60.0);
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn results_are_cut_at_the_row_and_byte_limits_and_say_so() {
              SELECT i, printf('%.*c', 92, 'x') FROM n"
         )
     };
-    let database = bakery.open_with(&Limits { max_rows: 10, ..Limits::default() });
+    let database = bakery.open_with(&Limits { max_rows: 10, ..patient() });
     let cut = |database: &GuardedDatabase, sql: &str| {
         let result = database.execute(sql).unwrap();
         (result.rows.len(), result.truncated)
@@ -122,7 +125,7 @@ fn results_are_cut_at_the_row_and_byte_limits_and_say_so() {
         ),
         (10, true)
     );
-    let database = bakery.open_with(&Limits { max_result_bytes: 1_000, ..Limits::default() });
+    let database = bakery.open_with(&Limits { max_result_bytes: 1_000, ..patient() });
     assert_eq!(cut(&database, &numbers(10)), (10, false));
     assert_eq!(cut(&database, &numbers(11)), (10, true));
     assert_eq!(cut(&database, "SELECT zeroblob(1001)"), (0, true));
@@ -218,7 +221,7 @@ fn names_with_a_meaning_for_sqlite_are_plain_file_names() {
         for mode in ["DELETE", "WAL"] {
             set_journal_mode(&path, mode);
             let before = files(folder.path());
-            let database = GuardedDatabase::open(&path, &Limits::default()).unwrap();
+            let database = GuardedDatabase::open(&path, &patient()).unwrap();
             assert_eq!(database.execute("SELECT * FROM bread").unwrap().rows.len(), 4, "{name}");
             assert_eq!(files(folder.path()), before, "{name}");
         }
@@ -261,7 +264,7 @@ fn write_ahead_logs_are_read_and_never_made() {
     let writer = Connection::open(&path).unwrap();
     writer.execute_batch(&format!("PRAGMA journal_mode = WAL; {BAKERY}")).unwrap();
     let count = |path: &std::path::Path| {
-        let database = GuardedDatabase::open(path, &Limits::default()).unwrap();
+        let database = GuardedDatabase::open(path, &patient()).unwrap();
         let result = database.execute("SELECT count(*) FROM log").unwrap();
         result.rows[0][0].clone()
     };

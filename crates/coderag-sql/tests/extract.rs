@@ -1,3 +1,6 @@
+//! Statements in the wrappings that language models put them into.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use coderag_sql::{Error, extract};
 use proptest::prelude::*;
 

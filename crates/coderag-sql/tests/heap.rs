@@ -1,4 +1,5 @@
 //! Alone in its process, because SQLite's heap limit is the process's.
+#![allow(clippy::unwrap_used)]
 
 mod fixture;
 

@@ -1,3 +1,6 @@
+//! From a question to rows, with a scripted model and a scripted retriever.
+#![allow(clippy::unwrap_used)]
+
 mod fixture;
 
 use std::ops::ControlFlow;

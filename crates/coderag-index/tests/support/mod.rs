@@ -9,21 +9,21 @@ use serde_json::Map;
 
 /// Projects a text's hashed character trigrams to `dimensions` values: similar texts get similar
 /// vectors, and a seed stands for a model.
-pub struct Trigrams {
-    pub dimensions: usize,
-    pub seed: u64,
+pub(crate) struct Trigrams {
+    pub(crate) dimensions: usize,
+    pub(crate) seed: u64,
     /// A text for which embedding fails, as a dying process would.
-    pub fails_on: Option<&'static str>,
+    pub(crate) fails_on: Option<&'static str>,
     /// A text that gets the zero vector.
-    pub zero: Option<&'static str>,
+    pub(crate) zero: Option<&'static str>,
 }
 
 impl Trigrams {
-    pub fn new(dimensions: usize) -> Self {
+    pub(crate) fn new(dimensions: usize) -> Self {
         Self { dimensions, seed: 42, fails_on: None, zero: None }
     }
 
-    pub fn vector(&self, text: &str) -> Vec<f32> {
+    pub(crate) fn vector(&self, text: &str) -> Vec<f32> {
         let mut vector = vec![0.0_f32; self.dimensions];
         let characters: Vec<char> = format!("^{text}$").chars().collect();
         for trigram in characters.windows(3.min(characters.len())) {
@@ -67,7 +67,7 @@ impl Embedder for Trigrams {
     }
 }
 
-pub fn document(id: usize, text: String) -> Document {
+pub(crate) fn document(id: usize, text: String) -> Document {
     Document {
         id: format!("d{id}"),
         kind: Document::TABLE.into(),
@@ -82,7 +82,7 @@ pub fn document(id: usize, text: String) -> Document {
 
 /// Tables with columns drawn from a small vocabulary by a seeded generator, so that many resemble
 /// each other.
-pub fn documents(count: usize) -> Vec<Document> {
+pub(crate) fn documents(count: usize) -> Vec<Document> {
     const WORDS: [&str; 24] = [
         "name",
         "price",

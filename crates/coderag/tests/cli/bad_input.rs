@@ -47,8 +47,16 @@ fn a_model_that_is_not_pulled_or_not_known() {
     error: the model `qwen2.5-coder-0.5b-instruct` is not installed; run: coderag models pull qwen2.5-coder-0.5b-instruct
     ");
     let unknown = ["sql", "How many?", "--db", &demo, "--model", "qwen2.5-coder-15b-instruct"];
-    assert_snapshot!(run_in(folder.path(), &unknown), @"");
-    assert_snapshot!(run_in(folder.path(), &["models", "pull", "all-minilm"]), @"");
+    assert_snapshot!(run_in(folder.path(), &unknown), @r"
+    exit code 1
+    --- stderr
+    error: `qwen2.5-coder-15b-instruct` is neither an existing file or folder nor a model's name; did you mean `qwen2.5-coder-1.5b-instruct`? (`coderag models list` lists the names)
+    ");
+    assert_snapshot!(run_in(folder.path(), &["models", "pull", "all-minilm"]), @r"
+    exit code 1
+    --- stderr
+    error: no model is called `all-minilm`; did you mean `all-MiniLM-L6-v2`? (`coderag models list` lists the names)
+    ");
 }
 
 #[test]
