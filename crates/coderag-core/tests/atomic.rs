@@ -1,4 +1,5 @@
 //! What is left on disk after success, failure and a killed writer.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -27,12 +27,17 @@ pub struct BuildOptions {
 }
 
 impl Default for BuildOptions {
+    /// usearch's own defaults but for `expansion_search`. Questions lie far from the documents that
+    /// answer them, where a graph is searched with more difficulty than among its own vectors: over
+    /// 21,531 schemas and 1,000 WikiSQL questions embedded by all-MiniLM-L6-v2, recall@10 is 0.918
+    /// with 64 candidates, 0.959 with 128, 0.976 with 256 and 0.990 with 512, which still takes one
+    /// millisecond, a seventh of what embedding the question takes.
     fn default() -> Self {
         Self {
             scalar: ScalarKind::F32,
             connectivity: 16,
             expansion_add: 128,
-            expansion_search: 64,
+            expansion_search: 512,
             least_self_recall: 0.99,
         }
     }

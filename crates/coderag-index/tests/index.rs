@@ -379,7 +379,7 @@ fn the_manifest_tells_what_the_files_are() {
     let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(manifest["metric"], "cos");
     assert_eq!(manifest["model"]["name"], "trigrams");
-    assert_eq!(manifest["expansion_search"], 64);
+    assert_eq!(manifest["expansion_search"], BuildOptions::default().expansion_search);
     for name in ["vectors.usearch", "documents.parquet"] {
         let path = folder.path().join(name);
         assert_eq!(manifest["files"][name]["sha256"], Digest::of_file(&path).unwrap().to_string());

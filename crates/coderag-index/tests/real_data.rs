@@ -11,19 +11,23 @@ use coderag_index::{BuildOptions, Index, SearchMode, build};
 use support::Trigrams;
 
 #[test]
-fn an_index_over_the_whole_schema_corpus_finds_what_a_scan_finds() {
+fn an_index_over_real_schemas_finds_what_a_scan_finds() {
     let folder = std::env::var_os("CODERAG_DATA").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
         PathBuf::from,
     );
     let corpus = folder.join("schema_corpus/tables.jsonl.gz");
-    let questions = folder.join("wikisql_context/train_dev.jsonl.gz");
-    if !corpus.exists() || !questions.exists() {
-        println!("skipped: {} has no schemas or questions", folder.display());
+    if !corpus.exists() {
+        println!("skipped: {} is not there", corpus.display());
         return;
     }
-    let documents = coderag_corpus::read_all(&[corpus]).unwrap();
-    let questions = coderag_corpus::read_texts(&questions, "sql_prompt").unwrap();
+    let mut documents = coderag_corpus::read_all(&[corpus]).unwrap();
+    // Every fourth, for the time it takes.
+    let mut number = 0;
+    documents.retain(|_| {
+        number += 1;
+        number % 4 == 0
+    });
     let embedder = Trigrams::new(384);
     let output = tempfile::tempdir().unwrap();
 
@@ -40,11 +44,12 @@ fn an_index_over_the_whole_schema_corpus_finds_what_a_scan_finds() {
     let index = Index::open(output.path()).unwrap();
     println!("opened in {:.1?}", begin.elapsed());
 
-    let queries: Vec<Vec<f32>> = questions
+    // What follows the table's name, as someone would ask who knows only some of the columns.
+    let columns = |text: &str| text.split('(').nth(1).unwrap_or(text).to_owned();
+    let queries: Vec<Vec<f32>> = documents
         .iter()
-        .step_by(questions.len() / 300)
-        .take(300)
-        .map(|question| embedder.vector(question))
+        .step_by(documents.len() / 300)
+        .map(|document| embedder.vector(&columns(&document.text)))
         .collect();
     let search = |mode| {
         let begin = Instant::now();
@@ -66,5 +71,5 @@ fn an_index_over_the_whole_schema_corpus_finds_what_a_scan_finds() {
     let recall = found as f64 / (10 * queries.len()) as f64;
     println!("recall@10 against the scan: {recall}");
     assert!(manifest.self_recall >= 0.99);
-    assert!(recall >= 0.9, "{recall}");
+    assert!(recall >= 0.98, "{recall}");
 }

@@ -2,6 +2,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use coderag_index::BuildOptions;
 
 /// Train embedding models for code and SQL, index schemas, and answer with grounded SQL.
 #[derive(Debug, Parser)]
@@ -162,15 +163,15 @@ pub(crate) struct IndexBuildArguments {
     pub(crate) scalar: Scalar,
 
     /// Links per node of the graph (M).
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = BuildOptions::default().connectivity)]
     pub(crate) connectivity: usize,
 
     /// Candidates considered when a vector is added (efConstruction).
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = BuildOptions::default().expansion_add)]
     pub(crate) expansion_add: usize,
 
     /// Candidates considered in a search (ef).
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = BuildOptions::default().expansion_search)]
     pub(crate) expansion_search: usize,
 }
 

@@ -1,4 +1,5 @@
 //! The built program, run as a user runs it.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod bad_input;
 mod end_to_end;
