@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use tokenizers::normalizers::{Lowercase, Sequence};
@@ -23,7 +24,10 @@ impl Tokenization {
         let invalid = |problem| Error::Invalid { path: path.to_owned(), problem };
         let unreadable = |source| Error::Tokenizer { path: path.to_owned(), source };
         let bytes = std::fs::read(path).map_err(coderag_core::Error::io("read", path))?;
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(unreadable)?;
+        // tokenizers 0.23 panics on some damaged files instead of returning its error.
+        let mut tokenizer = catch_unwind(|| Tokenizer::from_bytes(bytes))
+            .unwrap_or_else(|_| Err("the file is damaged".into()))
+            .map_err(unreadable)?;
         let special =
             tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if special == 0 {
