@@ -213,7 +213,7 @@ fn judge(
         AuthAction::Read { table_name, column_name } => {
             objects.judge_read(table_name, column_name, context.database_name, observed)?;
         }
-        AuthAction::Function { function_name } if names(&REFUSED_FUNCTIONS, function_name) => {
+        AuthAction::Function { function_name } if has_side_effects(function_name) => {
             return refuse(format!("the function `{function_name}`"), SIDE_EFFECTS);
         }
         AuthAction::Function { .. } => {}
@@ -223,6 +223,11 @@ fn judge(
         action => return refuse(describe(action), READS_ONLY),
     }
     Ok(())
+}
+
+/// Whether a function does more than compute.
+pub(crate) fn has_side_effects(function: &str) -> bool {
+    names(&REFUSED_FUNCTIONS, function)
 }
 
 fn names(list: &[&str], name: &str) -> bool {

@@ -132,6 +132,12 @@ pub enum Error {
         limit: Duration,
     },
 
+    /// The result holds text that is not UTF-8, which [`TextDecoding::Refuse`] does not take.
+    ///
+    /// [`TextDecoding::Refuse`]: crate::TextDecoding::Refuse
+    #[error("the result holds text that is not UTF-8")]
+    TextNotUtf8,
+
     /// A value, the statement's program or its memory grew over a limit.
     #[error("the statement needs more than the executor's limits allow: {message}")]
     TooLarge {

@@ -10,17 +10,18 @@ use serde::Serialize;
 
 use crate::authorizer::{Authorizer, Objects, Observed, ReadError};
 use crate::lexed::Lexed;
-use crate::value::Value;
-use crate::{Error, Limits, Result, connection};
+use crate::rows::Rows;
+use crate::value::TextDecoding;
+use crate::{Error, Limits, Result, Value, connection};
 
 /// No statement may run longer, whatever its limits say; it keeps times representable.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long after its deadline a statement's thread may still end by itself.
-const GRACE: Duration = Duration::from_millis(500);
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
 /// SQLite compiles nested expressions recursively.
-const STACK_BYTES: usize = 8 << 20;
+pub(crate) const STACK_BYTES: usize = 8 << 20;
 
 /// A SQLite file on which generated SQL can run without trusting the SQL or the file.
 ///
@@ -35,6 +36,7 @@ const STACK_BYTES: usize = 8 << 20;
 pub struct GuardedDatabase {
     path: PathBuf,
     limits: Limits,
+    text: TextDecoding,
 }
 
 /// A statement that compiles and is allowed.
@@ -76,9 +78,40 @@ impl GuardedDatabase {
         if !absolute.metadata().map_err(CoreError::io("open", path))?.is_file() {
             return Err(Error::NotAFile { path: path.to_owned() });
         }
-        let database = Self { path: absolute, limits: limits.clone() };
+        let text = TextDecoding::default();
+        let database = Self { path: absolute, limits: limits.clone(), text };
         database.read_only(|_, _| Ok(()))?;
         Ok(database)
+    }
+
+    /// The same database with other limits.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self { limits, ..self.clone() }
+    }
+
+    /// The same database with other treatment of text that is not UTF-8.
+    #[must_use]
+    pub fn with_text(&self, text: TextDecoding) -> Self {
+        Self { text, ..self.clone() }
+    }
+
+    /// What one statement may take.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The tables with the names of their columns, in the order of their creation; SQLite's own
+    /// tables, such as `sqlite_sequence`, are among them, views are not.
+    ///
+    /// # Errors
+    /// As [`GuardedDatabase::open`].
+    pub fn table_columns(&self) -> Result<Vec<(String, Vec<String>)>> {
+        let path = self.path.clone();
+        let deadline = self.limits.deadline;
+        self.read_only(move |connection, _| {
+            table_columns(&connection).map_err(|error| Error::sqlite(&path, deadline, error))
+        })
     }
 
     /// The file's absolute path.
@@ -114,32 +147,13 @@ impl GuardedDatabase {
     /// As [`GuardedDatabase::check`].
     pub fn execute(&self, sql: &str) -> Result<QueryResult> {
         let limits = self.limits.clone();
+        let text = self.text;
         self.guarded(sql, move |guarded, sql| {
             let start = Instant::now();
             let (mut statement, observed) = guarded.prepare(sql)?;
             let columns = columns(&statement);
-            let width = columns.len();
-            let mut rows = Vec::new();
-            let mut truncated = false;
-            let mut bytes: usize = 0;
-            let mut cursor = statement.query([]).map_err(|error| guarded.failure(error))?;
-            'rows: while let Some(row) = cursor.next().map_err(|error| guarded.failure(error))? {
-                truncated = rows.len() == limits.max_rows;
-                if truncated {
-                    break;
-                }
-                let mut values = Vec::with_capacity(width);
-                for column in 0..width {
-                    let value = row.get_ref(column).map_err(|error| guarded.failure(error))?;
-                    bytes = bytes.saturating_add(Value::bytes(value));
-                    truncated = bytes > limits.max_result_bytes;
-                    if truncated {
-                        break 'rows;
-                    }
-                    values.push(Value::of(value));
-                }
-                rows.push(values);
-            }
+            let Rows { rows, truncated } =
+                Rows::read(&mut statement, &limits, text, |error| guarded.failure(error))?;
             let tables = observed.tables.into_iter().collect();
             Ok(QueryResult { columns, rows, tables, truncated, elapsed: start.elapsed() })
         })
@@ -158,7 +172,7 @@ impl GuardedDatabase {
             return Err(Error::NulCharacter);
         }
         let sql = sql.to_owned();
-        let Self { path, limits } = self.clone();
+        let Self { path, limits, .. } = self.clone();
         self.read_only(move |mut connection, objects| {
             let authorizer = Authorizer::install(&mut connection, objects)
                 .map_err(|error| Error::sqlite(&path, limits.deadline, error))?;
@@ -175,7 +189,7 @@ impl GuardedDatabase {
         &self,
         work: impl FnOnce(Connection, Objects) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let Self { path, limits } = self.clone();
+        let Self { path, limits, .. } = self.clone();
         let allowed = limits.deadline.min(LONGEST);
         let deadline = Instant::now() + allowed;
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -261,7 +275,27 @@ impl<'c> Guarded<'c> {
     }
 }
 
-fn columns(statement: &Statement<'_>) -> Vec<String> {
+fn table_columns(connection: &Connection) -> rusqlite::Result<Vec<(String, Vec<String>)>> {
+    let mut statement = connection.prepare(
+        "SELECT schema.name, info.name FROM main.sqlite_schema AS schema \
+         LEFT JOIN pragma_table_info(schema.name) AS info \
+         WHERE schema.type = 'table' ORDER BY schema.rowid, info.cid",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut tables: Vec<(String, Vec<String>)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let table: String = row.get(0)?;
+        if tables.last().is_none_or(|(last, _)| *last != table) {
+            tables.push((table, Vec::new()));
+        }
+        if let (Some((_, columns)), Some(column)) = (tables.last_mut(), row.get(1)?) {
+            columns.push(column);
+        }
+    }
+    Ok(tables)
+}
+
+pub(crate) fn columns(statement: &Statement<'_>) -> Vec<String> {
     statement.column_names().map(str::to_owned).collect()
 }
 

@@ -4,6 +4,8 @@ use rusqlite::types::ValueRef;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use crate::{Error, Result};
+
 /// A value in one of SQLite's five storage classes (<https://www.sqlite.org/datatype3.html>).
 ///
 /// In JSON: `null`, a number, a number, a string, and `{"blob": "68656c6c6f"}` for a blob. SQLite's
@@ -17,10 +19,35 @@ pub enum Value {
     Integer(i64),
     /// A 64-bit float, possibly infinite, never NaN.
     Real(f64),
-    /// Text; bytes that are not UTF-8 are replaced by U+FFFD.
+    /// Text; what happens to bytes that are not UTF-8, [`TextDecoding`] says.
     Text(String),
     /// Bytes.
     Blob(Vec<u8>),
+}
+
+/// What becomes of text in a database that is not UTF-8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextDecoding {
+    /// Each bad sequence becomes U+FFFD.
+    #[default]
+    Replace,
+    /// Bad sequences are left out, as Python's `bytes.decode(errors="ignore")` does.
+    Ignore,
+    /// The statement fails with [`Error::TextNotUtf8`], as Python's sqlite3 module does by itself.
+    Refuse,
+}
+
+impl TextDecoding {
+    fn decode(self, bytes: &[u8]) -> Result<String> {
+        match self {
+            Self::Replace => Ok(String::from_utf8_lossy(bytes).into_owned()),
+            Self::Ignore => Ok(bytes.utf8_chunks().map(|chunk| chunk.valid()).collect()),
+            Self::Refuse => match str::from_utf8(bytes) {
+                Ok(text) => Ok(text.to_owned()),
+                Err(_) => Err(Error::TextNotUtf8),
+            },
+        }
+    }
 }
 
 impl Value {
@@ -32,14 +59,14 @@ impl Value {
         }
     }
 
-    pub(crate) fn of(value: ValueRef<'_>) -> Self {
-        match value {
+    pub(crate) fn of(value: ValueRef<'_>, decoding: TextDecoding) -> Result<Self> {
+        Ok(match value {
             ValueRef::Null => Self::Null,
             ValueRef::Integer(value) => Self::Integer(value),
             ValueRef::Real(value) => Self::Real(value),
-            ValueRef::Text(bytes) => Self::Text(String::from_utf8_lossy(bytes).into_owned()),
+            ValueRef::Text(bytes) => Self::Text(decoding.decode(bytes)?),
             ValueRef::Blob(bytes) => Self::Blob(bytes.to_owned()),
-        }
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coderag_index::BuildOptions;
@@ -68,6 +69,11 @@ pub(crate) enum Command {
     },
     /// Answer a question about a database with SQL.
     Sql(SqlArguments),
+    /// Score predictions.
+    Eval {
+        #[command(subcommand)]
+        command: EvalCommand,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -233,18 +239,8 @@ pub(crate) struct SqlArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) index: Option<PathBuf>,
 
-    /// The language model: a name from `coderag models list`, a GGUF file, or with `--endpoint` the
-    /// name that the endpoint knows.
-    #[arg(long, default_value = "qwen2.5-coder-0.5b-instruct")]
-    pub(crate) model: String,
-
-    /// An OpenAI-compatible endpoint to ask instead, such as http://127.0.0.1:8080/v1.
-    #[arg(long, value_name = "URL")]
-    pub(crate) endpoint: Option<String>,
-
-    /// The environment variable that holds the endpoint's key.
-    #[arg(long, default_value = "OPENAI_API_KEY", value_name = "NAME", requires = "endpoint")]
-    pub(crate) api_key_variable: String,
+    #[command(flatten)]
+    pub(crate) language_model: LanguageModelArguments,
 
     /// Run the statement and print its rows; without it the statement is only checked.
     #[arg(long)]
@@ -276,4 +272,184 @@ pub(crate) enum Format {
     Json,
     /// The rows alone, with a header.
     Csv,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvalCommand {
+    /// Score predicted SQL: exact match and execution accuracy, as Spider's and BIRD's scripts do.
+    Sql(EvalSqlArguments),
+    /// Score what an index finds for questions whose relevant documents are known.
+    Retrieval(EvalRetrievalArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalSqlArguments {
+    /// The gold queries: a query, a tab and a database in each line; for sql-eval its questions (.csv,
+    /// .jsonl).
+    #[arg(long, value_name = "FILE", required_unless_present = "questions")]
+    pub(crate) gold: Option<PathBuf>,
+
+    /// The predictions: a query in each line; for BIRD its JSON file; for sql-eval .json, .jsonl or
+    /// lines, or nothing where the questions hold them as `generated_query`.
+    #[arg(long, value_name = "FILE", required_unless_present = "gold")]
+    pub(crate) pred: Option<PathBuf>,
+
+    /// Ask a language model these questions first: .jsonl, .csv or .parquet with `question`, `db_id` and
+    /// `query` or `sql`. Its predictions go to --pred, and an interrupted run goes on with what is there.
+    #[arg(long, value_name = "FILE", conflicts_with = "gold")]
+    pub(crate) questions: Option<PathBuf>,
+
+    /// Ask only the first questions.
+    #[arg(long, value_name = "N", requires = "questions")]
+    pub(crate) limit: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) language_model: LanguageModelArguments,
+
+    /// The folder of databases, with NAME/NAME.sqlite for each.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) db_dir: PathBuf,
+
+    /// Spider's tables.json, of which exact match needs the foreign keys.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tables: Option<PathBuf>,
+
+    /// Which official script is followed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) metric: Metric,
+
+    /// Compute this alone.
+    #[arg(long, value_enum)]
+    pub(crate) only: Option<Only>,
+
+    /// Let DISTINCT count in execution accuracy; it is removed from both queries otherwise.
+    #[arg(long)]
+    pub(crate) keep_distinct: bool,
+
+    /// Try the gold query's values in place of the prediction's, for models that predict no values.
+    #[arg(long)]
+    pub(crate) plug_value: bool,
+
+    /// Reproduce the defects of the official script, too: every question then scores the same.
+    #[arg(long)]
+    pub(crate) strict_compat: bool,
+
+    /// The longest that one statement may run, in seconds [default: 30; none with --strict-compat].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// BIRD's JSON lines with the difficulty of each question.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) difficulty: Option<PathBuf>,
+
+    /// How often BIRD's R-VES times each right prediction, 100 in the official script; 0 leaves R-VES out.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) repetitions: usize,
+
+    /// Write the scores of every question as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) details: Option<PathBuf>,
+
+    /// Write the gold queries' parse trees as JSON lines, in the shape of Spider's own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trees: Option<PathBuf>,
+
+    /// Write a report that a browser shows.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Metric {
+    /// taoyds/test-suite-sql-eval, the official script of Spider since 2020.
+    #[default]
+    TestSuite,
+    /// taoyds/spider, the first one.
+    Spider,
+    /// bird-bench/mini_dev.
+    Bird,
+    /// defog-ai/sql-eval.
+    SqlEval,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Only {
+    /// Exact set match and structural match; runs nothing.
+    Match,
+    /// Execution accuracy.
+    Execution,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalRetrievalArguments {
+    /// The index folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) index: PathBuf,
+
+    /// The questions with their ids: .jsonl, .csv or .parquet.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queries: PathBuf,
+
+    /// Which documents are relevant to which question: TREC's qrels, BEIR's .tsv, or .jsonl of
+    /// `query_id`, `document_id` and `relevance`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) qrels: PathBuf,
+
+    /// How many of the best documents count; several cutoffs are separated by commas.
+    #[arg(short, value_delimiter = ',', default_value = "1,5,10")]
+    pub(crate) k: Vec<NonZeroUsize>,
+
+    /// The field of `--queries` that holds the question.
+    #[arg(long, default_value = "text")]
+    pub(crate) field: String,
+
+    /// The field of `--queries` that holds the question's id, a text.
+    #[arg(long, default_value = "id", value_name = "FIELD")]
+    pub(crate) id_field: String,
+
+    /// The encoder, where it is not found under the name the index was built with.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+
+    /// Compare with every vector instead of walking the graph.
+    #[arg(long)]
+    pub(crate) exact: bool,
+
+    /// Count documents with the same text as one, those included that the index left out for that.
+    #[arg(long)]
+    pub(crate) unique_texts: bool,
+
+    /// Write a JSON line for each question: its metrics and its ranking.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) details: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which language model writes SQL.
+#[derive(Debug, Args)]
+pub(crate) struct LanguageModelArguments {
+    /// The language model: a name from `coderag models list`, a GGUF file, or with `--endpoint` the
+    /// name that the endpoint knows.
+    #[arg(long, default_value = "qwen2.5-coder-0.5b-instruct")]
+    pub(crate) model: String,
+
+    /// An OpenAI-compatible endpoint to ask instead, such as http://127.0.0.1:8080/v1.
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+
+    /// The environment variable that holds the endpoint's key.
+    #[arg(long, default_value = "OPENAI_API_KEY", value_name = "NAME", requires = "endpoint")]
+    pub(crate) api_key_variable: String,
 }

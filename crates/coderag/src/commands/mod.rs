@@ -1,7 +1,9 @@
 //! One file a command.
 
 pub(crate) mod embed;
+pub(crate) mod eval;
 pub(crate) mod index;
+pub(crate) mod language_model;
 pub(crate) mod models;
 pub(crate) mod sql;
 

@@ -2,16 +2,15 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Result;
-use coderag_core::{ChatModel, Progress as _, Retriever, Unit, Usage};
+use coderag_core::{Progress as _, Retriever, Unit, Usage};
 use coderag_index::{Index, SearchMode, VectorRetriever};
-use coderag_llm::{Endpoint, EndpointConfig, GgufModel, GgufOptions};
 use coderag_sql::{
     Answer, DatabaseSchema, GuardedDatabase, QueryResult, Settings, TextToSql, Value,
 };
 use serde::Serialize;
 
 use crate::arguments::{Format, SqlArguments};
-use crate::commands::Session;
+use crate::commands::{Session, language_model};
 use crate::output;
 
 pub(crate) fn run(session: &Session, arguments: &SqlArguments) -> Result<()> {
@@ -38,7 +37,7 @@ pub(crate) fn run(session: &Session, arguments: &SqlArguments) -> Result<()> {
     let retriever = retriever.as_ref().map(|retriever| retriever as &dyn Retriever);
     let selection = schema.select(&arguments.question, retriever, &settings.selection)?;
 
-    let model = language_model(session, arguments)?;
+    let model = language_model::open(session, &arguments.language_model)?;
     let asked = Instant::now();
     let answer = {
         let task = session.progress.task("writing SQL", None, Unit::Items);
@@ -68,23 +67,6 @@ fn settings(arguments: &SqlArguments) -> Result<Settings> {
         settings.selection.minimum_score = score;
     }
     Ok(settings)
-}
-
-fn language_model(session: &Session, arguments: &SqlArguments) -> Result<Box<dyn ChatModel>> {
-    if let Some(base_url) = &arguments.endpoint {
-        let config = EndpointConfig {
-            base_url: base_url.clone(),
-            model: arguments.model.clone(),
-            api_key_variable: arguments.api_key_variable.clone(),
-            ..EndpointConfig::default()
-        };
-        return Ok(Box::new(Endpoint::new(config)?));
-    }
-    let _task = session.progress.task("loading the language model", None, Unit::Items);
-    let path = session.locate(&arguments.model)?;
-    let threads = u32::try_from(session.threads)?;
-    let options = GgufOptions { threads, ..GgufOptions::default() };
-    Ok(Box::new(GgufModel::load(&path, options)?))
 }
 
 /// Puts what the model wrote before the reason why it cannot be used.
