@@ -12,9 +12,10 @@
 /// | results are compared column by column under the parsed names (spider) | as in the test-suite script | reproduced |
 /// | a prediction's changes show in the gold query's result (BIRD, spider) | refused | reproduced |
 /// | predictions belong to questions by their order in the file, not by their keys (BIRD) | by key | reproduced |
-/// | an exception ends the whole run | the question scores 0 and says so | the same |
+/// | an exception ends the whole run | the question is scored as far as it can be | it scores 0 and says so |
 ///
-/// Two things are never reproduced: attaching other files, and using up the machine's memory.
+/// Never reproduced are attaching other files, VACUUM, which SQLite does by attaching one, and using up
+/// the machine's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compatibility {
     /// The sensible thing.

@@ -107,4 +107,36 @@ pub enum Error {
         /// The gold query.
         query: String,
     },
+
+    /// A text is not SQL that the parser reads.
+    #[error("not valid SQL")]
+    InvalidSql(#[source] sqlparser::parser::ParserError),
+
+    /// A text holds another number of statements than one.
+    #[error("{statements} statements where one query is expected")]
+    NotOneStatement {
+        /// How many it holds.
+        statements: usize,
+    },
+
+    /// A statement reads nothing, or not only: it is not a query.
+    #[error("the statement is not a query (SELECT or WITH)")]
+    NotAQuery,
+
+    /// A text is too long to be compared.
+    #[error("{tokens} words and operators, more than the {limit} that are compared")]
+    TooLong {
+        /// Its words, operators and parentheses.
+        tokens: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+
+    /// The gold query cannot be normalised.
+    #[error("the gold query")]
+    Gold(#[source] Box<Error>),
+
+    /// The prediction cannot be normalised.
+    #[error("the prediction")]
+    Prediction(#[source] Box<Error>),
 }

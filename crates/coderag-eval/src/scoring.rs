@@ -17,7 +17,7 @@ use crate::spider::{
     ExactMatchVariant, GoldQuery, Hardness, PartialScores, PredictedQuery, SpiderSchema,
     TablesEntry,
 };
-use crate::structure::{self, NormalizeOptions, SchemaColumns};
+use crate::structure::{self, NormalizationOptions, SchemaColumns};
 use crate::{Error, Outcome, Result};
 
 /// What is scored, and how.
@@ -250,7 +250,7 @@ impl Context {
         Ok(Self {
             schema: databases.schema(name)?,
             entry: databases.entry(name)?.cloned(),
-            columns: SchemaColumns::new(databases.table_columns(name)?),
+            columns: databases.table_columns(name)?.into_iter().collect(),
             databases: scored,
             main,
         })
@@ -312,7 +312,7 @@ impl Context {
                 gold_sql,
                 question.prediction,
                 &self.columns,
-                NormalizeOptions::default(),
+                NormalizationOptions::default(),
             )
             .ok();
         }
@@ -329,6 +329,10 @@ impl Context {
             score.error = execution.message;
             score.gold_shape = execution.gold_shape;
             score.prediction_shape = execution.prediction_shape;
+        }
+        if strict && score.official_crash {
+            score.exact_match = score.exact_match.map(|_| false);
+            score.execution = score.execution.map(|_| false);
         }
         score
     }

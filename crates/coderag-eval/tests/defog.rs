@@ -9,8 +9,7 @@ use std::path::PathBuf;
 use coderag_eval::Compatibility;
 use coderag_eval::Error;
 use coderag_eval::defog::{
-    Comparer, Comparison, ComparisonError, MAX_BRACED_COLUMNS, Questions, Table,
-    minimal_queries,
+    Comparer, Comparison, ComparisonError, MAX_BRACED_COLUMNS, Questions, Table, minimal_queries,
 };
 use coderag_sql::Value;
 use proptest::prelude::*;

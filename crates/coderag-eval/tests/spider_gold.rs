@@ -76,6 +76,10 @@ fn gold_against_gold_is_right_everywhere() {
         )
         .unwrap();
         for (score, line) in scores.iter().zip(&lines) {
+            // The official script puts 1 in the place of `value` in predictions, in names as well.
+            if compatibility.is_strict() && line.query.contains("value") {
+                continue;
+            }
             assert_eq!(score.execution, Some(true), "{}: {:?}", line.query, score.error);
             assert_eq!(score.structural_match, Some(true), "{}", line.query);
             assert_eq!(score.exact_match, Some(score.gold_parses), "{}", line.query);

@@ -103,7 +103,13 @@ fn ends_sentence(word: &str, next: &str) -> bool {
         return true;
     }
     // Punctuation and words in lower case do not start a sentence.
-    !(matches!(next, ";" | ":" | "," | "." | "!" | "?") || next.starts_with(char::is_lowercase))
+    if matches!(next, ";" | ":" | "," | "." | "!" | "?") || next.starts_with(char::is_lowercase) {
+        return false;
+    }
+    // After an initial neither does a word in upper case that the tables do not know in lower case: a
+    // name such as `T1`, but hardly a word of English.
+    let is_name = next.starts_with(char::is_uppercase) && !next.chars().all(char::is_alphabetic);
+    !(is_initial && is_name)
 }
 
 /// `PunktToken._RE_NUMERIC` without the final period.
@@ -248,6 +254,7 @@ mod tests {
             ("limit 1. This is", vec!["limit 1.", "This is"]),
             ("(select x. ) y", vec!["(select x. )", "y"]),
             ("a... b", vec!["a... b"]),
+            ("FROM a. T1 x", vec!["FROM a. T1 x"]),
             ("singer.) x", vec!["singer.)", "x"]),
             ("x = 1.; y", vec!["x = 1.; y"]),
             ("from singer.; y", vec!["from singer.", "; y"]),
