@@ -41,6 +41,14 @@ fi
 
 # One target folder for all checkouts, so that a second clone need not compile the dependencies again.
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/coderag/build}"
+
+# Cargo tells the crates of one checkout from those of another by the times of their files alone, and so
+# would take over what a later build elsewhere made of older files.
+if [ "$(cat "$CARGO_TARGET_DIR/checkout" 2>/dev/null)" != "$PWD" ]; then
+    find crates configs -type f -exec touch {} +
+    mkdir -p "$CARGO_TARGET_DIR"
+    printf '%s' "$PWD" >"$CARGO_TARGET_DIR/checkout"
+fi
 coderag="$CARGO_TARGET_DIR/release/coderag"
 
 # llama.cpp is built for AVX2 unless told otherwise; with AVX-512 it reads prompts 1.4 times as fast. The

@@ -181,7 +181,7 @@ class Scorer:
             record["exact_match"] = int(self.evaluator.eval_exact_match(*trees))
         except Exception as error:
             record["crash"] = record["crash"] or described("match", error)
-        if self.evaluator.partial_scores is not None:
+        else:
             record["partial"] = self.evaluator.partial_scores
 
 

@@ -2,17 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::program::{command, demo_database, have_models, project, run, run_well};
+use crate::program::{
+    command, demo_database, have_models, language_model_alone, project, run, run_well,
+};
 use serde_json::Value;
 
 const ENCODER: &str = "all-MiniLM-L6-v2";
 const GENERATOR: &str = "qwen2.5-coder-0.5b-instruct";
-
-/// Held while a language model runs: two at once would fight for the cores.
-static LANGUAGE_MODEL: Mutex<()> = Mutex::new(());
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -51,7 +49,7 @@ fn the_demo_answers_questions_with_and_without_an_index() {
         .collect();
     assert!(titles.contains(&"bicycle_rental.station".into()), "{titles:?}");
 
-    let _alone = LANGUAGE_MODEL.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = language_model_alone();
     let rows = |extra: &[&str]| -> Value {
         let arguments = [&["sql", question, "--db", &demo, "--execute", "--format", "json"], extra];
         json(&run_well(&arguments.concat()).stdout)["rows"].clone()
@@ -93,7 +91,7 @@ fn spider_singers_are_six() {
         return;
     }
     let database = data.join("spider/database/concert_singer/concert_singer.sqlite");
-    let _alone = LANGUAGE_MODEL.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = language_model_alone();
     let answer = run_well(&[
         "sql",
         "How many singers do we have?",

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -75,4 +76,10 @@ pub(crate) fn demo_database(folder: &Path) -> String {
     let path = folder.join("bicycle_rental.sqlite");
     rusqlite::Connection::open(&path).unwrap().execute_batch(&script).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// Held while a language model runs: two at once would fight for the cores.
+pub(crate) fn language_model_alone() -> MutexGuard<'static, ()> {
+    static LANGUAGE_MODEL: Mutex<()> = Mutex::new(());
+    LANGUAGE_MODEL.lock().unwrap_or_else(PoisonError::into_inner)
 }
