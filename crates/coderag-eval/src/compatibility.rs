@@ -12,7 +12,7 @@
 /// | results are compared column by column under the parsed names (spider) | as in the test-suite script | reproduced |
 /// | a prediction's changes show in the gold query's result (BIRD, spider) | refused | reproduced |
 /// | predictions belong to questions by their order in the file, not by their keys (BIRD) | by key | reproduced |
-/// | an exception ends the whole run | the question is scored as far as it can be | it scores 0 and says so |
+/// | an exception ends the whole run | the question is scored as far as it can be, and says so | the metric in which it was raised is 0 |
 ///
 /// Never reproduced are attaching other files, VACUUM, which SQLite does by attaching one, and using up
 /// the machine's memory.
