@@ -91,7 +91,8 @@ impl Orchard {
     /// What came of the predictions.
     fn outcomes(&self, options: &ScoringOptions, pairs: &[(&str, &str)]) -> Vec<Outcome> {
         let scores = self.scores(options, pairs);
-        for score in &scores {
+        // Under strict compatibility a gold query outside of the grammar is a crash, whatever comes of it.
+        for score in scores.iter().filter(|score| score.gold_parses) {
             assert_eq!(score.execution, Some(score.outcome == Some(Outcome::Correct)));
         }
         scores.iter().map(|score| score.outcome.unwrap()).collect()
