@@ -9,7 +9,7 @@ use coderag_sql::{GuardedDatabase, Limits, TextDecoding};
 use serde::Serialize;
 
 use crate::execution::{
-    ExecutionOptions, ScoredDatabase, Shape, by_columns, by_results, database_files,
+    ExecutionOptions, ScoredDatabase, Shape, by_columns, by_results, database_files, is_plain_name,
 };
 use crate::files::Gold;
 use crate::parallel::for_each;
@@ -207,9 +207,8 @@ impl Databases {
     /// missing from `tables.json`.
     fn table_columns(&self, name: &str) -> Result<Vec<(String, Vec<String>)>> {
         let file = self.main_file(name);
-        let is_plain = Path::new(name).file_name() == Some(name.as_ref());
         match self.entry(name)? {
-            _ if is_plain && file.is_file() => {
+            _ if is_plain_name(name) && file.is_file() => {
                 Ok(GuardedDatabase::open(&file, &Limits::default())?.table_columns()?)
             }
             Some(entry) => Ok(entry.tables()),

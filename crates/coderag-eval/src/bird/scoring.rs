@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::files::{BirdQuestion, Difficulty};
 use super::metrics::{reward, sets_equal, soft_f1};
-use crate::execution::ScoredDatabase;
+use crate::execution::{ScoredDatabase, is_plain_name};
 use crate::parallel::for_each;
 use crate::{Compatibility, Error, Outcome, Result};
 
@@ -87,7 +87,7 @@ pub fn score(
         let name = question.database.as_str();
         if !databases.contains_key(name) {
             let path = folder.join(name).join(format!("{name}.sqlite"));
-            if Path::new(name).file_name() != Some(name.as_ref()) || !path.is_file() {
+            if !is_plain_name(name) || !path.is_file() {
                 return Err(Error::NoDatabase { database: name.to_owned(), path });
             }
             let database = ScoredDatabase::open(&path, options.compatibility, text, Some(timeout))?;

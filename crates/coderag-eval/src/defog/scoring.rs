@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coderag_core::{Progress, Unit};
-use coderag_sql::{GuardedDatabase, Limits, QueryResult};
+use coderag_sql::{GuardedDatabase, QueryResult};
 use serde::Serialize;
 
 use super::{Comparer, Comparison, Questions, Table};
+use crate::execution::{is_plain_name, limits};
 use crate::parallel::for_each;
 use crate::{Compatibility, Error, Outcome, Result};
 
@@ -66,14 +67,7 @@ pub fn score(
             predictions: predictions.len(),
         });
     }
-    let limits = Limits {
-        deadline: options.timeout.unwrap_or(Duration::from_secs(10)),
-        max_rows: usize::MAX,
-        max_result_bytes: 1 << 30,
-        max_value_bytes: 100_000_000,
-        max_sql_bytes: 1_000_000,
-        heap_bytes: 4 << 30,
-    };
+    let limits = limits(Some(options.timeout.unwrap_or(Duration::from_secs(10))));
     let mut databases = HashMap::new();
     for question in &questions.questions {
         let name = question.database.as_str();
@@ -144,8 +138,7 @@ fn database_file(folder: &Path, name: &str) -> Result<PathBuf> {
     ];
     candidates
         .into_iter()
-        // A database's name comes from a file; it may not lead elsewhere.
-        .find(|path| Path::new(name).file_name() == Some(name.as_ref()) && path.is_file())
+        .find(|path| is_plain_name(name) && path.is_file())
         .ok_or(Error::NoDatabase { database: name.to_owned(), path: expected })
 }
 

@@ -21,7 +21,7 @@ pub(crate) type TableColumns = Vec<(String, Vec<String>)>;
 
 /// What statements may take when they are scored: far more than for a person who waits, so that no
 /// gold query fails by it.
-fn limits(timeout: Option<Duration>) -> Limits {
+pub(crate) fn limits(timeout: Option<Duration>) -> Limits {
     Limits {
         deadline: timeout.unwrap_or(Duration::MAX),
         max_rows: usize::MAX,
@@ -177,6 +177,11 @@ impl ScoredDatabase {
     }
 }
 
+/// Whether a database's name, which comes from a file, leads to no other folder.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    Path::new(name).file_name() == Some(OsStr::new(name))
+}
+
 /// The database files in a database's folder, sorted: `folder/name/name.sqlite` and, for a test suite,
 /// further ones beside it.
 ///
@@ -188,8 +193,7 @@ pub fn database_files(folder: &Path, name: &str) -> Result<Vec<PathBuf>> {
         database: name.to_owned(),
         path: folder.join(format!("{name}.sqlite")),
     };
-    // A database's name comes from a file; it may not lead elsewhere.
-    if Path::new(name).file_name() != Some(OsStr::new(name)) {
+    if !is_plain_name(name) {
         return Err(missing());
     }
     let Ok(entries) = folder.read_dir() else { return Err(missing()) };
