@@ -8,6 +8,7 @@
 /// | predictions may write to the database, and what they create or drop is so for later questions | refused | on a private copy |
 /// | `order by` anywhere in the gold query makes the order count (test-suite) | at its top level | reproduced |
 /// | of several statements the first is run (test-suite without `--keep-distinct`) | an error | reproduced |
+/// | every token DISTINCT goes from both queries, also that of `IS DISTINCT FROM` (test-suite) | that of a comparison stays | reproduced |
 /// | a text without a statement has an empty result | an error | reproduced |
 /// | results are compared column by column under the parsed names (spider) | as in the test-suite script | reproduced |
 /// | a prediction's changes show in the gold query's result (BIRD, spider) | refused | reproduced |

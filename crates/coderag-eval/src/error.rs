@@ -37,8 +37,8 @@ pub enum Error {
 
     /// Gold and predictions do not belong together.
     #[error(
-        "{} has {gold} questions and {} has {predictions} predictions; they must be equal in number \
-         and order", gold_path.display(), prediction_path.display()
+        "{} has {gold} questions and {} has {predictions} entries; they must be equal in number and \
+         order", gold_path.display(), prediction_path.display()
     )]
     CountsDiffer {
         /// The gold file.
@@ -49,6 +49,52 @@ pub enum Error {
         prediction_path: PathBuf,
         /// Its predictions.
         predictions: usize,
+    },
+
+    /// Gold and predictions have their blank lines in different places.
+    #[error(
+        "blank lines separate interactions, and number {interaction} of {} is not as long as that of {}; \
+         write `-` for an empty answer", gold_path.display(), prediction_path.display()
+    )]
+    InteractionsDiffer {
+        /// The gold file.
+        gold_path: PathBuf,
+        /// The file of predictions.
+        prediction_path: PathBuf,
+        /// The first interaction that differs, from 1.
+        interaction: usize,
+    },
+
+    /// There is nothing to score.
+    #[error("{} is empty: there is nothing to score", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A `tables.json` contradicts itself.
+    #[error("{}: the database `{database}`: {what}", path.display())]
+    Tables {
+        /// The file.
+        path: PathBuf,
+        /// The database.
+        database: String,
+        /// What is wrong.
+        what: String,
+    },
+
+    /// The file of predictions has an entry that belongs to no question.
+    #[error(
+        "{}: the key `{key}` is not the number of a question; the keys go from 0 to {last}",
+        path.display()
+    )]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The last question.
+        last: usize,
     },
 
     /// A database is missing.

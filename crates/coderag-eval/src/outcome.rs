@@ -35,13 +35,15 @@ pub enum Outcome {
     TooLarge,
     /// Whether the results are equal was not found out in reasonable time.
     Undecided,
+    /// There is no prediction.
+    Missing,
     /// The gold query itself failed, so there is nothing to compare with.
     GoldFailed,
 }
 
 impl Outcome {
     /// All outcomes, from best to worst.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Correct,
         Self::WrongOrder,
         Self::WrongValues,
@@ -55,6 +57,7 @@ impl Outcome {
         Self::Timeout,
         Self::TooLarge,
         Self::Undecided,
+        Self::Missing,
         Self::GoldFailed,
     ];
 
@@ -116,6 +119,7 @@ impl fmt::Display for Outcome {
             Self::Timeout => "timeout",
             Self::TooLarge => "too large",
             Self::Undecided => "undecided",
+            Self::Missing => "no prediction",
             Self::GoldFailed => "gold query failed",
         })
     }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use coderag_core::{Progress, Unit};
-use coderag_sql::{GuardedDatabase, Limits, TextDecoding};
+use coderag_sql::{GuardedDatabase, TextDecoding};
 use serde::Serialize;
 
 use crate::execution::{
     ExecutionOptions, ScoredDatabase, Shape, by_columns, by_results, database_files, is_plain_name,
+    limits,
 };
 use crate::files::Gold;
 use crate::parallel::for_each;
@@ -136,6 +137,18 @@ pub fn score(
 ) -> Result<Vec<QuestionScore>> {
     let gold_counts: Vec<usize> = gold.iter().map(Vec::len).collect();
     let prediction_counts: Vec<usize> = predictions.iter().map(Vec::len).collect();
+    let total = |counts: &[usize]| counts.iter().sum::<usize>();
+    if total(&gold_counts) == total(&prediction_counts) && gold_counts != prediction_counts {
+        let differs = gold_counts.iter().zip(&prediction_counts).position(|(a, b)| a != b);
+        return Err(Error::InteractionsDiffer {
+            gold_path: gold_path.to_owned(),
+            prediction_path: prediction_path.to_owned(),
+            interaction: differs.unwrap_or_default() + 1,
+        });
+    }
+    if gold_counts.is_empty() {
+        return Err(Error::Empty { path: gold_path.to_owned() });
+    }
     if gold_counts != prediction_counts {
         return Err(Error::CountsDiffer {
             gold_path: gold_path.to_owned(),
@@ -176,14 +189,14 @@ pub fn score(
     }
     let scores = for_each(&jobs, options.threads, |job| {
         let score = |question: &&Question<'_>| {
-            let score = contexts
-                .get(question.gold.database.as_str())
-                .map(|context| context.score(question, options));
+            let context = contexts.get(question.gold.database.as_str())?;
+            let score = context.score(question, options);
             task.advance(1);
-            score
+            Some(score)
         };
-        job.iter().filter_map(score).collect::<Vec<_>>()
+        job.iter().filter_map(score).collect::<Result<Vec<_>>>()
     })?;
+    let scores = scores.into_iter().collect::<Result<Vec<_>>>()?;
     let mut scores: Vec<QuestionScore> = scores.into_iter().flatten().collect();
     scores.sort_by_key(|score| score.index);
     Ok(scores)
@@ -198,7 +211,8 @@ impl Databases {
     /// What `tables.json` says of a database, where there is such a file.
     fn entry(&self, name: &str) -> Result<Option<&TablesEntry>> {
         let Some((path, entries)) = &self.tables else { return Ok(None) };
-        let entry = entries.iter().find(|entry| entry.db_id == name);
+        // Of several entries the last counts, as in a Python dictionary.
+        let entry = entries.iter().rfind(|entry| entry.db_id == name);
         let missing = || Error::NoTablesEntry { database: name.to_owned(), path: path.clone() };
         entry.ok_or_else(missing).map(Some)
     }
@@ -209,7 +223,7 @@ impl Databases {
         let file = self.main_file(name);
         match self.entry(name)? {
             _ if is_plain_name(name) && file.is_file() => {
-                Ok(GuardedDatabase::open(&file, &Limits::default())?.table_columns()?)
+                Ok(GuardedDatabase::open(&file, &limits(None))?.table_columns()?)
             }
             Some(entry) => Ok(entry.tables()),
             None => Err(Error::NoDatabase { database: name.to_owned(), path: file }),
@@ -229,6 +243,10 @@ impl Context {
         let running = &options.running;
         let mut scored = Vec::new();
         if options.execution {
+            if !is_plain_name(name) {
+                let path = databases.main_file(name);
+                return Err(Error::NoDatabase { database: name.to_owned(), path });
+            }
             let files = if options.is_first_script() {
                 vec![databases.main_file(name)]
             } else {
@@ -264,7 +282,7 @@ impl Context {
         ))
     }
 
-    fn score(&self, question: &Question<'_>, options: &ScoringOptions) -> QuestionScore {
+    fn score(&self, question: &Question<'_>, options: &ScoringOptions) -> Result<QuestionScore> {
         let strict = options.running.compatibility.is_strict();
         let gold_sql = question.gold.sql.as_str();
         let replaced;
@@ -318,9 +336,9 @@ impl Context {
         if options.execution {
             let execution = match (&self.databases[..], &gold) {
                 ([database], Some(gold)) if options.is_first_script() => {
-                    by_columns(database, (gold_sql, gold), (prediction, &predicted))
+                    by_columns(database, (gold_sql, gold), (prediction, &predicted))?
                 }
-                _ => by_results(&self.databases, gold_sql, prediction, &options.running),
+                _ => by_results(&self.databases, gold_sql, prediction, &options.running)?,
             };
             score.execution = Some(execution.outcome == Outcome::Correct);
             score.official_crash |= execution.official_crash;
@@ -332,6 +350,6 @@ impl Context {
         if strict && gold.is_none() {
             score.execution = score.execution.map(|_| false);
         }
-        score
+        Ok(score)
     }
 }

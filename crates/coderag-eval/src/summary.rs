@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::Outcome;
 use crate::scoring::QuestionScore;
@@ -15,9 +15,10 @@ pub struct Summary {
     /// How many questions there are.
     pub questions: usize,
     /// By level: the four of hardness, then `all`, and `joint_all` where there are interactions.
+    #[serde(serialize_with = "as_map")]
     pub levels: Vec<(String, LevelScores)>,
     /// By turn, where there are interactions.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
     pub turns: Vec<(String, LevelScores)>,
     /// How many predictions had each outcome, from best to worst.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -46,7 +47,7 @@ pub struct LevelScores {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact_match: Option<f64>,
     /// By component.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
     pub partial: Vec<(&'static str, PartialMeans)>,
 }
 
@@ -59,6 +60,14 @@ pub struct PartialMeans {
     pub recall: f64,
     /// The harmonic mean of both; 1 where both are 0.
     pub f1: f64,
+}
+
+/// Writes pairs as an object, in their order.
+pub(crate) fn as_map<K: Serialize, V: Serialize, S: Serializer>(
+    pairs: &[(K, V)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of questions")]

@@ -422,7 +422,7 @@ fn a_bad_line_is_named() {
     let error = prediction_error("p.json", "[\"SELECT 1\",\n 7]");
     assert!(error.contains("p.json:2: a string, null or an object"), "{error}");
     let error = prediction_error("p.sql", "SELECT 1\n");
-    assert!(error.contains("p.sql has 1 predictions; they"), "{error}");
+    assert!(error.contains("p.sql has 1 entries; they"), "{error}");
     let error = questions.predictions(Some(&path.with_file_name("none.sql"))).unwrap_err();
     assert!(matches!(error, Error::Core(_)));
 }

@@ -689,6 +689,8 @@ fn bird_scores(count: usize) -> Vec<BirdScore> {
                 reward: Some(if right { 1.25 } else { 0.0 }),
                 timings: None,
                 outcome,
+                gold_shape: None,
+                prediction_shape: None,
                 error: None,
                 gold: format!("SELECT gold {index}"),
                 prediction: format!("SELECT prediction {index}"),

@@ -780,13 +780,72 @@ fn a_database_that_is_none_is_an_error() {
 }
 
 #[test]
+fn blank_lines_in_other_places_are_an_error_of_their_own() {
+    let orchard = Orchard::new();
+    let gold_path = orchard.write("gold.txt", "SELECT 1\torchard\nSELECT 2\torchard\n");
+    let gold = read_gold(&gold_path).unwrap();
+    let path = orchard.write("predictions.txt", "SELECT 1\n\nSELECT 2\n");
+    let predictions = read_predictions(&path).unwrap();
+    let error = score(
+        (&gold_path, &gold),
+        (&path, &predictions),
+        &orchard.databases(),
+        &test_suite(Compatibility::Sensible),
+        &Silent,
+    )
+    .unwrap_err();
+    assert!(matches!(error, Error::InteractionsDiffer { interaction: 1, .. }), "{error}");
+    assert!(error.to_string().contains("write `-` for an empty answer"), "{error}");
+}
+
+#[test]
+fn a_result_that_is_too_large_is_no_result() {
+    let orchard = Orchard::new();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                   SELECT i, printf('%.*c', 20000, 'x') FROM n";
+    let right = "SELECT kind FROM tree";
+    for compatibility in BOTH {
+        let outcomes =
+            orchard.outcomes(&test_suite(compatibility), &[(right, endless), (right, right)]);
+        // More rows than the gold query's are not even read.
+        assert_eq!(outcomes, [Outcome::WrongRowCount, Outcome::Correct]);
+        let gold = orchard.write("gold.sql", format!("{right}\torchard\n"));
+        let file = serde_json::json!({"0": endless}).to_string();
+        let predictions = orchard.write("predictions.json", file);
+        let questions = read_questions(&gold, &predictions, None, compatibility).unwrap();
+        let scores =
+            bird::score(&questions, orchard.0.path(), &bird_options(compatibility), &Silent)
+                .unwrap();
+        assert_eq!(scores[0].outcome, Outcome::TooLarge, "{:?}", scores[0].error);
+    }
+}
+
+#[test]
+fn distinct_in_a_comparison_stays() {
+    let orchard = Orchard::new();
+    let sql = "SELECT DISTINCT kind FROM tree WHERE height IS NOT DISTINCT FROM height";
+    assert_eq!(
+        orchard.outcomes(&test_suite(Compatibility::Sensible), &[(sql, sql)]),
+        [Outcome::Correct]
+    );
+}
+
+#[test]
+fn what_a_pragma_sets_does_not_reach_other_questions() {
+    let orchard = Orchard::new();
+    let right = "SELECT kind FROM tree";
+    let pairs =
+        [(right, "PRAGMA hard_heap_limit=1"), (right, "PRAGMA soft_heap_limit=1"), (right, right)];
+    let outcomes = orchard.outcomes(&test_suite(Compatibility::Strict), &pairs);
+    assert_eq!(outcomes[2], Outcome::Correct, "{outcomes:?}");
+}
+
+#[test]
 fn unequal_counts_are_an_error() {
     let orchard = Orchard::new();
     let gold_path = orchard.write("gold.txt", "SELECT 1\torchard\nSELECT 2\torchard\n");
     let gold = read_gold(&gold_path).unwrap();
-    for (content, count) in
-        [("SELECT 1\n", 1), ("", 0), ("a\nb\nc\n", 3), ("SELECT 1\n\nSELECT 2\n", 2)]
-    {
+    for (content, count) in [("SELECT 1\n", 1), ("", 0), ("a\nb\nc\n", 3)] {
         let path = orchard.write("predictions.txt", content);
         let predictions = read_predictions(&path).unwrap();
         let error = score(
@@ -801,7 +860,7 @@ fn unequal_counts_are_an_error() {
         assert_eq!(
             error.to_string(),
             format!(
-                "{} has 2 questions and {} has {count} predictions; they must be equal in number and order",
+                "{} has 2 questions and {} has {count} entries; they must be equal in number and order",
                 gold_path.display(),
                 path.display()
             )
@@ -1033,7 +1092,7 @@ fn odd_values_of_birds_predictions_run_as_a_space_under_strict_compatibility() {
     );
     let text = |text: &str| Some(text.to_owned());
     let twice = format!("{right}\t----- bird -----\torchard\t----- bird -----\torchard");
-    let absent = (None, 0, Outcome::SyntaxError);
+    let absent = (None, 0, Outcome::Missing);
     assert_eq!(
         bird_file(&orchard, &file, 7, Compatibility::Sensible),
         [

@@ -248,3 +248,9 @@ fn unescape(statement: &str) -> String {
     }
     plain
 }
+
+/// A statement in one line that means the same: without comments, with one space for each white space
+/// outside of quotes, and with line ends and tabs inside of text literals as calls of `char`.
+pub fn single_line(sql: &str) -> String {
+    Lexed::of(sql).single_line()
+}

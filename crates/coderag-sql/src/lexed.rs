@@ -39,6 +39,34 @@ impl<'t> Lexed<'t> {
         self.text.char_indices().filter(|(index, _)| self.kinds.get(*index) == Some(&Kind::Code))
     }
 
+    /// The statement in one line: without comments, with one space for each white space outside of
+    /// quotes, and with line ends and tabs inside of text literals as calls of `char`.
+    pub(crate) fn single_line(&self) -> String {
+        let mut line = String::with_capacity(self.text.len());
+        let mut quote = ' ';
+        let mut previous = Kind::Code;
+        for (index, character) in self.text.char_indices() {
+            let kind = self.kinds.get(index).copied().unwrap_or(Kind::Code);
+            if kind == Kind::Quoted && previous != Kind::Quoted {
+                quote = character;
+            }
+            previous = kind;
+            match (kind, character) {
+                (Kind::Quoted, '\n' | '\r' | '\t') if quote == '\'' => {
+                    line.push_str(&format!("'||char({})||'", u32::from(character)));
+                }
+                (Kind::Quoted, '\n' | '\r' | '\t') => line.push(' '),
+                (Kind::Quoted, _) => line.push(character),
+                (Kind::Code, _) if !character.is_whitespace() => line.push(character),
+                // A comment separates words as space does.
+                _ if line.ends_with(' ') || line.is_empty() => {}
+                _ => line.push(' '),
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+
     /// The runs of letters, digits and underscores in the code, with their byte offsets.
     pub(crate) fn words(&self) -> impl Iterator<Item = (usize, &'t str)> {
         let is_word = |character: char| character.is_alphanumeric() || character == '_';
@@ -107,6 +135,19 @@ mod tests {
         assert_eq!(code("ä 'ö"), "ä ");
         assert_eq!(code("a /* b"), "a ");
         assert_eq!(code(""), "");
+    }
+
+    #[test]
+    fn a_statement_becomes_one_line_with_the_same_meaning() {
+        for (text, line) in [
+            ("SELECT x -- the column\nFROM t", "SELECT x FROM t"),
+            ("SELECT 'a  b',\n\t\"c  d\" /* e\nf */ ;\n", "SELECT 'a  b', \"c  d\" ;"),
+            ("SELECT 'a\nb\tc'", "SELECT 'a'||char(10)||'b'||char(9)||'c'"),
+            ("SELECT 'it''s -- no comment'", "SELECT 'it''s -- no comment'"),
+            ("-- only this", ""),
+        ] {
+            assert_eq!(Lexed::of(text).single_line(), line);
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ mod value;
 
 pub use error::{Error, Result};
 pub use executor::{GuardedDatabase, Prepared, QueryResult};
-pub use extract::extract;
+pub use extract::{extract, single_line};
 pub use limits::Limits;
 pub use pipeline::{Answer, TextToSql};
 pub use prompt::prompt;

@@ -14,7 +14,7 @@ pub struct Limits {
     pub deadline: Duration,
     /// The most rows of a result; further rows are cut off.
     pub max_rows: usize,
-    /// The most bytes of all values of a result; the row that would exceed it, and further ones, are
+    /// The most bytes that a result takes in memory; the row that would exceed it, and further ones, are
     /// cut off.
     pub max_result_bytes: usize,
     /// The most bytes of one text or blob, stored or computed.

@@ -28,6 +28,7 @@ impl Rows {
             if truncated {
                 break;
             }
+            bytes = bytes.saturating_add(size_of::<Vec<Value>>());
             let mut values = Vec::with_capacity(width);
             for column in 0..width {
                 let value = row.get_ref(column).map_err(&failure)?;

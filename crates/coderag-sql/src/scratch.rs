@@ -54,15 +54,17 @@ impl ScratchDatabase {
     }
 
     /// Runs statements one after the other on one connection and returns the result of each up to the
-    /// first that fails. A text without a statement has no rows.
+    /// first that fails. A text without a statement has no rows. Of each result at most `max_rows` are
+    /// read.
     ///
     /// # Errors
     /// The last result may be [`Error::Sql`], [`Error::MultipleStatements`],
     /// [`Error::BoundParameters`], [`Error::NulCharacter`], [`Error::TextNotUtf8`],
     /// [`Error::TooLarge`] or [`Error::Deadline`].
-    pub fn run(&self, statements: &[&str]) -> Vec<Result<QueryResult>> {
+    pub fn run(&self, statements: &[&str], max_rows: usize) -> Vec<Result<QueryResult>> {
         let statements: Vec<String> = statements.iter().map(|sql| (*sql).to_owned()).collect();
-        let (path, limits, text) = (self.path.clone(), self.limits.clone(), self.text);
+        let limits = Limits { max_rows, ..self.limits.clone() };
+        let (path, text) = (self.path.clone(), self.text);
         let allowed = limits.deadline.min(LONGEST);
         let deadline = Instant::now() + allowed;
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -105,6 +107,18 @@ fn run_all(
     results
 }
 
+/// Pragmas that name files, and those that set what the whole process or the disk may give.
+const REFUSED_PRAGMAS: [&str; 5] = [
+    "data_store_directory",
+    "hard_heap_limit",
+    "max_page_count",
+    "soft_heap_limit",
+    "temp_store_directory",
+];
+
+/// How far the copy may grow.
+const GROWTH_BYTES: i64 = 256 << 20;
+
 fn open(path: &Path, limits: &Limits, deadline: Instant) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
@@ -121,6 +135,10 @@ fn open(path: &Path, limits: &Limits, deadline: Instant) -> rusqlite::Result<Con
     ] {
         connection.set_db_config(option, value)?;
     }
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let most = pages.saturating_add(GROWTH_BYTES / page_bytes.max(1));
+    connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))?;
     connection.authorizer(Some(judge))?;
     Ok(connection)
 }
@@ -131,11 +149,8 @@ fn judge(context: AuthContext<'_>) -> Authorization {
         AuthAction::Function { function_name } if has_side_effects(function_name) => {
             Authorization::Deny
         }
-        // The only pragmas that name files.
         AuthAction::Pragma { pragma_name, .. }
-            if ["temp_store_directory", "data_store_directory"]
-                .iter()
-                .any(|refused| pragma_name.eq_ignore_ascii_case(refused)) =>
+            if REFUSED_PRAGMAS.iter().any(|refused| pragma_name.eq_ignore_ascii_case(refused)) =>
         {
             Authorization::Deny
         }

@@ -51,12 +51,14 @@ impl TextDecoding {
 }
 
 impl Value {
-    /// How much of [`Limits::max_result_bytes`](crate::Limits::max_result_bytes) a value takes.
+    /// How much of [`Limits::max_result_bytes`](crate::Limits::max_result_bytes) a value takes: what it
+    /// takes in memory.
     pub(crate) fn bytes(value: ValueRef<'_>) -> usize {
-        match value {
-            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 8,
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
-        }
+        size_of::<Self>()
+            + match value {
+                ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
+                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+            }
     }
 
     pub(crate) fn of(value: ValueRef<'_>, decoding: TextDecoding) -> Result<Self> {

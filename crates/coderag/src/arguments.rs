@@ -314,7 +314,8 @@ pub(crate) struct EvalSqlArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) tables: Option<PathBuf>,
 
-    /// Which official script is followed.
+    /// Which official script is followed; results are compared as `test-suite` does for `spider`, too,
+    /// unless --strict-compat is given.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) metric: Metric,
 
@@ -334,7 +335,8 @@ pub(crate) struct EvalSqlArguments {
     #[arg(long)]
     pub(crate) strict_compat: bool,
 
-    /// The longest that one statement may run, in seconds [default: 30; none with --strict-compat].
+    /// The longest that one statement may run, in seconds [default: 30, for sql-eval 10; for Spider's
+    /// metrics none with --strict-compat].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
 
@@ -343,7 +345,7 @@ pub(crate) struct EvalSqlArguments {
     pub(crate) difficulty: Option<PathBuf>,
 
     /// How often BIRD's R-VES times each right prediction, 100 in the official script; 0 leaves R-VES out.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = repetitions)]
     pub(crate) repetitions: usize,
 
     /// Write the scores of every question as JSON lines.
@@ -364,8 +366,14 @@ pub(crate) struct EvalSqlArguments {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    let seconds = text.parse().ok().filter(|seconds| (0.001..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or("seconds from 0.001 to 86400 are needed".to_owned())
+}
+
+/// One time alone has no deviation, without which BIRD's rule leaves nothing over.
+fn repetitions(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number != 1 && *number <= 10_000);
+    number.ok_or("0, or a number from 2 to 10000 is needed".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

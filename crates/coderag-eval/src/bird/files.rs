@@ -39,7 +39,9 @@ pub struct BirdQuestion {
 /// not count and the order does.
 ///
 /// # Errors
-/// [`Error::Core`], [`Error::Json`] or [`Error::Line`] when a file cannot be read.
+/// [`Error::Core`], [`Error::Json`] or [`Error::Line`] when a file cannot be read,
+/// [`Error::UnknownKey`] when a prediction belongs to no question, and [`Error::CountsDiffer`] when there
+/// are not as many difficulties as questions.
 pub fn read_questions(
     gold: &Path,
     predictions: &Path,
@@ -92,6 +94,24 @@ pub fn read_questions(
             gold: sql.to_owned(),
             prediction: prediction.and_then(|value| query(value, compatibility)),
             difficulty: rated.get(index).copied(),
+        });
+    }
+    let is_known = |key: &&String| key.parse::<usize>().is_ok_and(|index| index < questions.len());
+    if let (false, Some(key)) =
+        (compatibility.is_strict(), predicted.keys().find(|key| !is_known(key)))
+    {
+        return Err(Error::UnknownKey {
+            path: predictions.to_owned(),
+            key: key.clone(),
+            last: questions.len().saturating_sub(1),
+        });
+    }
+    if let (Some(path), true) = (difficulties, rated.len() != questions.len()) {
+        return Err(Error::CountsDiffer {
+            gold_path: gold.to_owned(),
+            gold: questions.len(),
+            prediction_path: path.to_owned(),
+            predictions: rated.len(),
         });
     }
     Ok(questions)

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::files::{BirdQuestion, Difficulty};
 use super::metrics::{reward, sets_equal, soft_f1};
-use crate::execution::{ScoredDatabase, is_plain_name};
+use crate::execution::{ScoredDatabase, Shape, is_plain_name};
 use crate::parallel::for_each;
 use crate::{Compatibility, Error, Outcome, Result};
 
@@ -61,6 +61,12 @@ pub struct BirdScore {
     /// What SQLite or the guard said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The shape of the gold query's result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gold_shape: Option<Shape>,
+    /// The shape of the prediction's result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction_shape: Option<Shape>,
     /// The gold query.
     pub gold: String,
     /// The prediction.
@@ -112,8 +118,9 @@ pub fn score(
             task.advance(1);
             Some(score)
         };
-        job.iter().filter_map(score).collect::<Vec<_>>()
+        job.iter().filter_map(score).collect::<Result<Vec<_>>>()
     })?;
+    let scores = scores.into_iter().collect::<Result<Vec<_>>>()?;
     let mut scores: Vec<BirdScore> = scores.into_iter().flatten().collect();
     scores.sort_by_key(|score| score.index);
     Ok(scores)
@@ -124,7 +131,7 @@ fn score_one(
     question: &BirdQuestion,
     database: &ScoredDatabase,
     repetitions: usize,
-) -> BirdScore {
+) -> Result<BirdScore> {
     let mut score = BirdScore {
         index,
         db_id: question.database.clone(),
@@ -133,22 +140,24 @@ fn score_one(
         soft_f1: 0.0,
         reward: (repetitions > 0).then_some(0.0),
         timings: None,
-        outcome: Outcome::SyntaxError,
+        outcome: Outcome::Missing,
         error: None,
+        gold_shape: None,
+        prediction_shape: None,
         gold: question.gold.clone(),
         prediction: question.prediction.clone().unwrap_or_default(),
     };
     let Some(prediction) = &question.prediction else {
         score.error = Some("there is no prediction".to_owned());
-        return score;
+        return Ok(score);
     };
-    let (rows, gold_rows) = database.both(prediction, &question.gold);
+    let (rows, gold_rows) = database.both(prediction, &question.gold)?;
     let rows = match rows {
         Ok(rows) => rows,
         Err(error) => {
             score.outcome = Outcome::of_error(&error);
             score.error = Some(error.to_string());
-            return score;
+            return Ok(score);
         }
     };
     let gold_rows = match &*gold_rows {
@@ -156,16 +165,20 @@ fn score_one(
         Err(error) => {
             score.outcome = Outcome::GoldFailed;
             score.error = Some(error.to_string());
-            return score;
+            return Ok(score);
         }
     };
     let right = sets_equal(&rows, gold_rows);
     score.ex = u8::from(right);
     score.soft_f1 = soft_f1(&rows, gold_rows);
-    let width = |rows: &[Vec<_>]| rows.first().map_or(0, Vec::len);
+    let (shape, gold_shape) = (Shape::of(&rows), Shape::of(gold_rows));
+    score.prediction_shape = Some(shape);
+    score.gold_shape = Some(gold_shape);
     score.outcome = match right {
         true => Outcome::Correct,
-        false if !rows.is_empty() && !gold_rows.is_empty() && width(&rows) != width(gold_rows) => {
+        false
+            if !rows.is_empty() && !gold_rows.is_empty() && shape.columns != gold_shape.columns =>
+        {
             Outcome::WrongColumnCount
         }
         false if rows.len() != gold_rows.len() => Outcome::WrongRowCount,
@@ -177,7 +190,7 @@ fn score_one(
             Some(timings.as_ref().map_or(0.0, |t| reward(&t.gold_seconds, &t.predicted_seconds)));
         score.timings = timings;
     }
-    score
+    Ok(score)
 }
 
 impl ScoredDatabase {
@@ -210,6 +223,7 @@ pub struct BirdLevel {
 #[derive(Clone, Debug, Serialize)]
 pub struct BirdSummary {
     /// By level: `simple`, `moderate`, `challenging` where difficulties are known, and `total`.
+    #[serde(serialize_with = "crate::summary::as_map")]
     pub levels: Vec<(&'static str, BirdLevel)>,
 }
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coderag_core::{Progress, Unit};
-use coderag_sql::{GuardedDatabase, QueryResult};
+use coderag_sql::{Error as SqlError, GuardedDatabase};
 use serde::Serialize;
 
 use super::{Comparer, Comparison, Questions, Table};
-use crate::execution::{is_plain_name, limits};
+use crate::execution::{complete, is_plain_name, limits};
 use crate::parallel::for_each;
 use crate::{Compatibility, Error, Outcome, Result};
 
@@ -109,14 +109,18 @@ fn compare(
     database: &GuardedDatabase,
     comparer: &Comparer<'_>,
 ) -> (Comparison, Outcome, Option<String>) {
-    let table = |result: QueryResult| Table { columns: result.columns, rows: result.rows };
-    let predicted = match database.execute(comparer.predicted_sql) {
-        Ok(result) => table(result),
+    let run = |sql: &str| {
+        let result = database.execute(sql)?;
+        let columns = result.columns.clone();
+        Ok::<_, SqlError>(Table { columns, rows: complete(Ok(result), usize::MAX)? })
+    };
+    let predicted = match run(comparer.predicted_sql) {
+        Ok(table) => table,
         Err(error) => {
             return (Comparison::default(), Outcome::of_error(&error), Some(error.to_string()));
         }
     };
-    match comparer.compare_alternatives(&predicted, |gold| database.execute(gold).map(table)) {
+    match comparer.compare_alternatives(&predicted, run) {
         Ok(comparison) if comparison.correct => (comparison, Outcome::Correct, None),
         Ok(comparison) => (comparison, Outcome::WrongValues, None),
         Err(error) => {
@@ -124,9 +128,20 @@ fn compare(
                 super::ComparisonError::Gold { .. } => Outcome::GoldFailed,
                 _ => Outcome::OtherError,
             };
-            (Comparison::default(), outcome, Some(error.to_string()))
+            (Comparison::default(), outcome, Some(with_causes(&error)))
         }
     }
+}
+
+/// An error's message with those of its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    message
 }
 
 fn database_file(folder: &Path, name: &str) -> Result<PathBuf> {
@@ -146,6 +161,7 @@ fn database_file(folder: &Path, name: &str) -> Result<PathBuf> {
 #[derive(Clone, Debug, Serialize)]
 pub struct DefogSummary {
     /// By category, then `all`.
+    #[serde(serialize_with = "crate::summary::as_map")]
     pub categories: Vec<(String, DefogCategory)>,
 }
 

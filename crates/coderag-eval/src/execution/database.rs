@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coderag_core::Error as CoreError;
 use coderag_sql::{
-    Error as SqlError, GuardedDatabase, Limits, ScratchDatabase, TextDecoding, Value,
+    Error as SqlError, GuardedDatabase, Limits, QueryResult, ScratchDatabase, TextDecoding, Value,
 };
 
 use super::single_statement::is_single_statement;
@@ -25,7 +25,7 @@ pub(crate) fn limits(timeout: Option<Duration>) -> Limits {
     Limits {
         deadline: timeout.unwrap_or(Duration::MAX),
         max_rows: usize::MAX,
-        max_result_bytes: 1 << 30,
+        max_result_bytes: 256 << 20,
         max_value_bytes: 100_000_000,
         max_sql_bytes: 1_000_000,
         heap_bytes: 4 << 30,
@@ -74,65 +74,76 @@ impl ScoredDatabase {
     }
 
     /// The rows of a gold query, which runs once for all predictions.
-    pub(crate) fn gold(&self, sql: &str) -> Arc<Rows> {
+    ///
+    /// # Errors
+    /// What is not the query's fault, such as a full disk.
+    pub(crate) fn gold(&self, sql: &str) -> Result<Arc<Rows>, SqlError> {
+        /// Larger results are not kept: there may be thousands of gold queries.
+        const MOST_KEPT_VALUES: usize = 100_000;
         if let Some(rows) = self.state().gold.get(sql) {
-            return Arc::clone(rows);
+            return Ok(Arc::clone(rows));
         }
-        let rows = Arc::new(self.run(sql, usize::MAX));
-        self.state().gold.insert(sql.to_owned(), Arc::clone(&rows));
-        rows
+        let rows = self.run(sql, usize::MAX)?;
+        let values = rows.as_ref().map_or(0, |rows| rows.iter().map(Vec::len).sum::<usize>());
+        let rows = Arc::new(rows);
+        if values <= MOST_KEPT_VALUES {
+            self.state().gold.insert(sql.to_owned(), Arc::clone(&rows));
+        }
+        Ok(rows)
     }
 
     /// The rows of a prediction, at most `max_rows` and one more.
     ///
     /// A result that is longer than the gold query's is wrong however it goes on.
-    pub(crate) fn prediction(&self, sql: &str, max_rows: usize) -> Rows {
+    ///
+    /// # Errors
+    /// As [`ScoredDatabase::gold`].
+    pub(crate) fn prediction(&self, sql: &str, max_rows: usize) -> Result<Rows, SqlError> {
         self.run(sql, max_rows.saturating_add(1))
     }
 
-    fn run(&self, sql: &str, max_rows: usize) -> Rows {
+    fn run(&self, sql: &str, max_rows: usize) -> Result<Rows, SqlError> {
         if self.compatibility.is_strict() && !is_single_statement(sql) {
-            return Err(SqlError::MultipleStatements);
+            return Ok(Err(SqlError::MultipleStatements));
         }
-        if self.state().scratch.is_some() {
-            return self.unguarded_one(sql);
-        }
-        let limits = Limits { max_rows, ..self.guarded.limits().clone() };
-        match self.guarded.with_limits(limits).execute(sql) {
-            // Rows that are left out because there are too many are no loss; any others are.
-            Ok(result) if result.truncated && result.rows.len() < max_rows => {
-                Err(SqlError::TooLarge { message: "the result has more than 1 GiB".to_owned() })
+        if self.state().scratch.is_none() {
+            let limits = Limits { max_rows, ..self.guarded.limits().clone() };
+            match complete(self.guarded.with_limits(limits).execute(sql), max_rows) {
+                Err(error) if self.may_pass_unguarded(&error) => {}
+                rows => return sort(rows),
             }
-            Ok(result) => Ok(result.rows),
-            Err(error) if self.may_pass_unguarded(&error) => self.unguarded_one(sql),
-            Err(error) => Err(error),
         }
+        let rows = self.unguarded(&[sql], max_rows).pop();
+        sort(rows.unwrap_or_else(|| Ok(Vec::new())))
     }
 
     /// Runs a prediction and then the gold query, on one connection where the guard does not run the
     /// former.
-    pub(crate) fn both(&self, prediction: &str, gold: &str) -> (Rows, Arc<Rows>) {
-        let single = !self.compatibility.is_strict() || is_single_statement(prediction);
-        if !single {
-            return (Err(SqlError::MultipleStatements), Arc::new(Ok(Vec::new())));
+    ///
+    /// # Errors
+    /// As [`ScoredDatabase::gold`].
+    pub(crate) fn both(&self, prediction: &str, gold: &str) -> Result<(Rows, Arc<Rows>), SqlError> {
+        if self.compatibility.is_strict() && !is_single_statement(prediction) {
+            return Ok((Err(SqlError::MultipleStatements), Arc::new(Ok(Vec::new()))));
         }
         if self.state().scratch.is_none() {
-            match self.guarded.execute(prediction).map(|result| result.rows) {
+            match complete(self.guarded.execute(prediction), usize::MAX) {
                 Err(error) if self.may_pass_unguarded(&error) => {}
-                rows => return (rows, self.gold(gold)),
+                rows => return Ok((sort(rows)?, self.gold(gold)?)),
             }
         }
-        let mut results = self.unguarded(&[prediction, gold]).into_iter();
-        let rows = results.next().unwrap_or_else(|| Ok(Vec::new()));
+        let mut results = self.unguarded(&[prediction, gold], usize::MAX).into_iter();
+        let rows = sort(results.next().unwrap_or_else(|| Ok(Vec::new())))?;
         // Without a result the prediction has failed already.
-        (rows, Arc::new(results.next().unwrap_or_else(|| Ok(Vec::new()))))
+        let gold_rows = sort(results.next().unwrap_or_else(|| Ok(Vec::new())))?;
+        Ok((rows, Arc::new(gold_rows)))
     }
 
     /// How long SQLite takes for a query, in seconds; none where it fails.
     pub(crate) fn seconds(&self, sql: &str) -> Option<f64> {
         let scratch = self.state().scratch.clone();
         let elapsed = match scratch {
-            Some(scratch) => scratch.run(&[sql]).pop()?.ok()?.elapsed,
+            Some(scratch) => scratch.run(&[sql], usize::MAX).pop()?.ok()?.elapsed,
             None => self.guarded.execute(sql).ok()?.elapsed,
         };
         Some(elapsed.as_secs_f64())
@@ -145,13 +156,9 @@ impl ScoredDatabase {
             && matches!(error, SqlError::Refused { .. } | SqlError::EmptyStatement)
     }
 
-    fn unguarded_one(&self, sql: &str) -> Rows {
-        self.unguarded(&[sql]).pop().unwrap_or_else(|| Ok(Vec::new()))
-    }
-
     /// Runs statements on one connection to the private copy, which is made for the purpose, up to the
     /// first that fails.
-    fn unguarded(&self, statements: &[&str]) -> Vec<Rows> {
+    fn unguarded(&self, statements: &[&str], max_rows: usize) -> Vec<Rows> {
         let scratch = {
             let mut state = self.state();
             // Whatever runs may change what gold queries return.
@@ -167,8 +174,8 @@ impl ScoredDatabase {
                 }
             }
         };
-        let results = scratch.run(statements);
-        results.into_iter().map(|result| result.map(|result| result.rows)).collect()
+        let results = scratch.run(statements, max_rows);
+        results.into_iter().map(|result| complete(result, max_rows)).collect()
     }
 
     /// A poisoned lock would only mean that another thread panicked with it.
@@ -177,8 +184,39 @@ impl ScoredDatabase {
     }
 }
 
+/// The rows of a result that is whole up to `max_rows`; one that is cut for its size is an error.
+pub(crate) fn complete(result: Result<QueryResult, SqlError>, max_rows: usize) -> Rows {
+    let result = result?;
+    if result.truncated && result.rows.len() < max_rows {
+        let message = "the result takes more than 256 MiB".to_owned();
+        return Err(SqlError::TooLarge { message });
+    }
+    Ok(result.rows)
+}
+
+/// Tells the errors that a statement can cause, which are its own, from those of the machine and of the
+/// database, with which no score is right.
+fn sort(rows: Rows) -> Result<Rows, SqlError> {
+    match rows {
+        Err(
+            error @ (SqlError::Sql { .. }
+            | SqlError::Refused { .. }
+            | SqlError::Deadline { .. }
+            | SqlError::TooLarge { .. }
+            | SqlError::SqlTooLong { .. }
+            | SqlError::EmptyStatement
+            | SqlError::MultipleStatements
+            | SqlError::BoundParameters { .. }
+            | SqlError::NulCharacter
+            | SqlError::TextNotUtf8),
+        ) => Ok(Err(error)),
+        Err(error) => Err(error),
+        rows => Ok(rows),
+    }
+}
+
 /// Whether a database's name, which comes from a file, leads to no other folder.
-pub(crate) fn is_plain_name(name: &str) -> bool {
+pub fn is_plain_name(name: &str) -> bool {
     Path::new(name).file_name() == Some(OsStr::new(name))
 }
 

@@ -15,8 +15,8 @@ mod score;
 mod single_statement;
 pub mod sqlparse;
 
-pub use database::database_files;
-pub(crate) use database::{ScoredDatabase, is_plain_name, limits};
+pub(crate) use database::{ScoredDatabase, complete, limits};
+pub use database::{database_files, is_plain_name};
 pub use result_match::{ResultMatch, RowSlice, match_results, officially_rejected};
 pub use score::{Execution, ExecutionOptions, Shape};
 pub(crate) use score::{by_columns, by_results};

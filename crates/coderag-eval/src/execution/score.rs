@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use coderag_sql::Value;
+use coderag_sql::{Error as SqlError, Value};
 use serde::Serialize;
 
 use super::database::ScoredDatabase;
@@ -9,7 +9,7 @@ use super::plug_values::plug_gold_values;
 use super::query_text::{postprocess, replace_current_year};
 use super::remove_distinct::remove_distinct;
 use super::result_match::{ResultMatch, match_results, officially_rejected};
-use super::sqlparse::first_statement;
+use super::sqlparse::{Token, first_statement};
 use crate::spider::{GoldQuery, OfficialCrash, PredictedQuery};
 use crate::{Compatibility, Outcome};
 
@@ -50,7 +50,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    fn of(rows: &[Vec<Value>]) -> Self {
+    pub(crate) fn of(rows: &[Vec<Value>]) -> Self {
         Self { rows: rows.len(), columns: rows.first().map_or(0, Vec::len) }
     }
 }
@@ -92,46 +92,49 @@ pub(crate) fn by_results(
     gold: &str,
     prediction: &str,
     options: &ExecutionOptions,
-) -> Execution {
+) -> Result<Execution, SqlError> {
     let compatibility = options.compatibility;
     let (mut gold, mut prediction) = (postprocess(gold), postprocess(prediction));
     if !options.keep_distinct {
         for sql in [&mut gold, &mut prediction] {
             match without_distinct(sql, compatibility) {
                 Ok(removed) => *sql = removed,
-                Err(message) => return Execution::crash(Outcome::OtherError, message),
+                Err(message) => return Ok(Execution::crash(Outcome::OtherError, message)),
             }
         }
     }
     let ordered = order_counts(&gold, compatibility);
     let compare = |prediction: &str| compare(databases, &gold, prediction, ordered, compatibility);
-    let execution = compare(&prediction);
+    let start = Instant::now();
+    let execution = compare(&prediction)?;
     let is_final = execution.outcome == Outcome::Correct || execution.official_crash;
     if is_final || !options.plug_values {
-        return execution;
+        return Ok(execution);
     }
+    // One prediction may take twice as long with all choices as a statement may.
+    let budget = options.statement_timeout().map(|timeout| timeout.saturating_mul(2));
     match plug_gold_values(&gold, &prediction) {
         Ok(choices) => {
-            let all = usize::try_from(choices.number_of_queries())
+            let mut all = usize::try_from(choices.number_of_queries())
                 .is_ok_and(|count| count <= MOST_CHOICES);
-            let right = choices
-                .take(MOST_CHOICES)
-                .map(|choice| compare(&choice))
-                .find(|execution| execution.outcome == Outcome::Correct);
-            match right {
-                Some(execution) => execution,
-                None if !all => Execution {
-                    outcome: Outcome::Undecided,
-                    message: Some(format!(
-                        "only the first {MOST_CHOICES} choices of values were tried"
-                    )),
-                    ..execution
-                },
-                None => execution,
+            for choice in choices.take(MOST_CHOICES) {
+                if budget.is_some_and(|budget| start.elapsed() > budget) {
+                    all = false;
+                    break;
+                }
+                let plugged = compare(&choice)?;
+                if plugged.outcome == Outcome::Correct {
+                    return Ok(plugged);
+                }
             }
+            if all {
+                return Ok(execution);
+            }
+            let message = Some("not all choices of values were tried".to_owned());
+            Ok(Execution { outcome: Outcome::Undecided, message, ..execution })
         }
-        Err(_) if !compatibility.is_strict() => execution,
-        Err(error) => Execution::crash(Outcome::OtherError, error.to_string()),
+        Err(_) if !compatibility.is_strict() => Ok(execution),
+        Err(error) => Ok(Execution::crash(Outcome::OtherError, error.to_string())),
     }
 }
 
@@ -140,16 +143,30 @@ pub(crate) fn by_results(
 /// # Errors
 /// Under strict compatibility the message with which the official script ends.
 fn without_distinct(sql: &str, compatibility: Compatibility) -> Result<String, String> {
-    let removed = remove_distinct(sql);
     if compatibility.is_strict() {
-        return removed.map_err(|error| error.to_string());
+        return remove_distinct(sql).map_err(|error| error.to_string());
     }
-    let Ok(mut removed) = removed else { return Ok(sql.to_owned()) };
+    let Ok(tokens) = first_statement(sql) else { return Ok(sql.to_owned()) };
+    let is_word = |token: Option<&Token<'_>>, word: &str| {
+        token.is_some_and(|token| token.text.eq_ignore_ascii_case(word))
+    };
+    let mut words = tokens.iter().filter(|token| !token.text.trim().is_empty()).peekable();
+    let mut removed = String::with_capacity(sql.len());
+    let mut length = 0;
+    for token in &tokens {
+        length += token.text.len();
+        let mut is_comparison = false;
+        if !token.text.trim().is_empty() {
+            words.next();
+            // `IS DISTINCT FROM` is a comparison.
+            is_comparison = is_word(words.peek().copied(), "from");
+        }
+        if is_comparison || !token.text.eq_ignore_ascii_case("distinct") {
+            removed.push_str(token.text);
+        }
+    }
     // What follows the first statement stays, so that it is seen to be there.
-    if let Ok(tokens) = first_statement(sql) {
-        let length: usize = tokens.iter().map(|token| token.text.len()).sum();
-        removed.push_str(sql.get(length..).unwrap_or_default());
-    }
+    removed.push_str(sql.get(length..).unwrap_or_default());
     Ok(removed)
 }
 
@@ -160,23 +177,23 @@ fn compare(
     prediction: &str,
     ordered: bool,
     compatibility: Compatibility,
-) -> Execution {
+) -> Result<Execution, SqlError> {
     let (gold, prediction) = (replace_current_year(gold), replace_current_year(prediction));
     let mut execution = Execution::of(Outcome::Correct);
     for database in databases {
-        let gold_rows = database.gold(&gold);
+        let gold_rows = database.gold(&gold)?;
         let gold_rows = match &*gold_rows {
             Ok(rows) => rows,
-            Err(error) => return Execution::crash(Outcome::GoldFailed, error.to_string()),
+            Err(error) => return Ok(Execution::crash(Outcome::GoldFailed, error.to_string())),
         };
         execution.gold_shape = Some(Shape::of(gold_rows));
         execution.prediction_shape = None;
-        let rows = match database.prediction(&prediction, gold_rows.len()) {
+        let rows = match database.prediction(&prediction, gold_rows.len())? {
             Ok(rows) => rows,
             Err(error) => {
                 execution.outcome = Outcome::of_error(&error);
                 execution.message = Some(error.to_string());
-                return execution;
+                return Ok(execution);
             }
         };
         execution.prediction_shape = Some(Shape::of(&rows));
@@ -192,7 +209,7 @@ fn compare(
             break;
         }
     }
-    execution
+    Ok(execution)
 }
 
 /// `eval_exec_match` of taoyds/spider: the selected columns must have the same names in the parse trees
@@ -201,18 +218,18 @@ pub(crate) fn by_columns(
     database: &ScoredDatabase,
     (gold, gold_query): (&str, &GoldQuery),
     (prediction, predicted_query): (&str, &PredictedQuery),
-) -> Execution {
-    let (prediction_rows, gold_rows) = database.both(prediction, gold);
+) -> Result<Execution, SqlError> {
+    let (prediction_rows, gold_rows) = database.both(prediction, gold)?;
     let prediction_rows = match prediction_rows {
         Ok(rows) => rows,
         Err(error) => {
             let message = Some(error.to_string());
-            return Execution { message, ..Execution::of(Outcome::of_error(&error)) };
+            return Ok(Execution { message, ..Execution::of(Outcome::of_error(&error)) });
         }
     };
     let gold_rows = match &*gold_rows {
         Ok(rows) => rows,
-        Err(error) => return Execution::crash(Outcome::GoldFailed, error.to_string()),
+        Err(error) => return Ok(Execution::crash(Outcome::GoldFailed, error.to_string())),
     };
     let mut execution = Execution {
         gold_shape: Some(Shape::of(gold_rows)),
@@ -224,5 +241,5 @@ pub(crate) fn by_columns(
         Ok(false) => {}
         Err(OfficialCrash) => execution.official_crash = true,
     }
-    execution
+    Ok(execution)
 }

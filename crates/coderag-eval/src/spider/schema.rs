@@ -49,10 +49,24 @@ impl TablesEntry {
     /// Reads a `tables.json`.
     ///
     /// # Errors
-    /// [`Error::Core`] when the file cannot be read, [`Error::Json`] when it has another shape.
+    /// [`Error::Core`] when the file cannot be read, [`Error::Json`] when it has another shape,
+    /// [`Error::Tables`] when a foreign key names no column.
     pub fn read_all(path: &Path) -> Result<Vec<Self>> {
         let text = crate::files::read(path)?;
-        serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
+        let entries: Vec<Self> = serde_json::from_str(&text)
+            .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        for entry in &entries {
+            let columns = entry.column_names_original.len();
+            let outside = |key: &&(usize, usize)| key.0.max(key.1) >= columns;
+            if let Some(key) = entry.foreign_keys.iter().find(outside) {
+                return Err(Error::Tables {
+                    path: path.to_owned(),
+                    database: entry.db_id.clone(),
+                    what: format!("the foreign key {key:?} names a column beyond the {columns}"),
+                });
+            }
+        }
+        Ok(entries)
     }
 
     /// The columns of each table, in the file's order.

@@ -63,24 +63,26 @@ fn set_strings_aside(query: &str) -> Result<(String, HashMap<String, String>), U
 /// `>` `=` -> `>=`, from the right. The word before the first one is the last one, as a negative index
 /// has it in Python.
 fn join_comparisons(tokens: &mut Vec<String>) {
-    let equals: Vec<usize> = (0..tokens.len()).filter(|index| tokens[*index] == "=").collect();
-    for index in equals.into_iter().rev() {
-        let before = index.checked_sub(1).unwrap_or(tokens.len() - 1);
-        if !matches!(tokens[before].as_str(), "!" | ">" | "<") {
-            continue;
-        }
-        let joined = format!("{}=", tokens[before]);
-        if index == 0 {
-            // toks[:-1] + [joined] + toks[1:]: the whole again after all but its last token.
-            let rest: Vec<String> = tokens.iter().skip(1).cloned().collect();
-            tokens.pop();
-            tokens.push(joined);
-            tokens.extend(rest);
-        } else {
-            tokens[before] = joined;
-            tokens.remove(index);
+    let starts_with_equals = tokens.first().is_some_and(|token| token == "=");
+    let mut joined: Vec<String> = Vec::with_capacity(tokens.len());
+    for token in tokens.drain(..) {
+        match joined.last_mut() {
+            Some(before) if token == "=" && matches!(before.as_str(), "!" | ">" | "<") => {
+                before.push('=');
+            }
+            _ => joined.push(token),
         }
     }
+    let last = joined.last().map(String::as_str);
+    if starts_with_equals && matches!(last, Some("!" | ">" | "<")) {
+        // toks[:-1] + [toks[-1] + "="] + toks[1:]: the whole again after all of it.
+        let rest: Vec<String> = joined.iter().skip(1).cloned().collect();
+        if let Some(last) = joined.last_mut() {
+            last.push('=');
+        }
+        joined.extend(rest);
+    }
+    *tokens = joined;
 }
 
 /// `NLTKWordTokenizer.tokenize` up to its last step, on a text without quotes: the words are separated
@@ -268,6 +270,8 @@ mod tests {
             ("cannot gonna x", "can|not|gon|na|x"),
             ("a;b", "a|;|b"),
             ("50% of $3", "50|%|of|$|3"),
+            ("= 3 >", "=|3|>=|3|>"),
+            ("a > = = b", "a|>=|=|b"),
         ] {
             let tokens = tokenize(query).unwrap_or_default();
             assert_eq!(tokens.join("|"), expected, "{query}");

@@ -72,8 +72,8 @@
 //! What needs knowledge of the data (keys, NOT NULL, functional dependencies): `a.id` for `b.id`
 //! where both are equal, `count(id)` for `count(*)`, IN or EXISTS for a join. Algebra: `a + b + c`
 //! for `a + (b + c)`, which floating point tells apart, `x > 3` for `x >= 4`. Subqueries that could
-//! be merged. Two numberings of a self-join that its subquery cannot tell apart, while the query
-//! around it does.
+//! be merged. Self-joins within a subquery or an operand of a set operation that are symmetric there
+//! and are not in the query around.
 //!
 //! # What is not understood
 //!

@@ -58,6 +58,8 @@ impl<'a> Resolver<'a> {
                 return Ok(value);
             }
         };
+        // A constant will go, anything else is written in this place.
+        understood(output.is_constant() || !output.may_become_a_number())?;
         Ok(match collation {
             None => output,
             Some(collation) => Expression::Collate {

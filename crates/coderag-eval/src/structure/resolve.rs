@@ -286,6 +286,7 @@ impl<'a> Resolver<'a> {
                         Some(position) => {
                             let item = items.get(position).ok_or(NotUnderstood)?.clone();
                             self.copy(&item)?;
+                            understood(item.is_constant() || !item.may_become_a_number())?;
                             item
                         }
                         None => {

@@ -2,15 +2,16 @@
 //! run goes on where it was.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use coderag_core::{ChatModel, Digest, Error as CoreError, Progress as _, Unit, atomic};
 use coderag_corpus::read_texts;
+use coderag_eval::execution::is_plain_name;
 use coderag_eval::files::Gold;
-use coderag_sql::{DatabaseSchema, GuardedDatabase, Settings, TextToSql};
+use coderag_sql::{DatabaseSchema, GuardedDatabase, Settings, TextToSql, single_line};
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::EvalSqlArguments;
@@ -41,6 +42,12 @@ pub(super) fn generate(
     predictions: &Path,
 ) -> Result<Vec<Gold>> {
     let questions = read_questions(questions_path, arguments.limit)?;
+    for question in &questions {
+        let name = &question.gold.database;
+        if !is_plain_name(name) {
+            bail!("{}: `{name}` is not the name of a database", questions_path.display());
+        }
+    }
     let run = Run {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model: arguments.language_model.model.clone(),
@@ -101,10 +108,13 @@ fn answer(
             error @ (Error::CutOff { .. }
             | Error::NoStatement { .. }
             | Error::SeveralStatements { .. }),
-        ) => format!("-- {error}"),
+        ) => {
+            tracing::warn!(%error, question, "no prediction");
+            return Ok("-".to_owned());
+        }
         Err(error) => return Err(error.into()),
     };
-    Ok(sql.split_whitespace().collect::<Vec<_>>().join(" "))
+    Ok(single_line(&sql))
 }
 
 fn read_questions(path: &Path, limit: Option<usize>) -> Result<Vec<Question>> {
@@ -135,6 +145,9 @@ fn open_predictions(path: &Path, run: &Run) -> Result<File> {
                     manifest.display()
                 );
             }
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(CoreError::io("read", &manifest)(error).into());
         }
         Err(_) if path.exists() => bail!(
             "{} exists and no run is recorded in {}; give another --pred",

@@ -20,12 +20,54 @@ use crate::commands::Session;
 use crate::output;
 
 pub(crate) fn run(session: &Session, arguments: &EvalSqlArguments) -> Result<()> {
+    refuse_unused(arguments)?;
+    refuse_overwriting(arguments)?;
     match arguments.metric {
         Metric::Spider => spider(session, arguments, ExactMatchVariant::Spider),
         Metric::TestSuite => spider(session, arguments, ExactMatchVariant::TestSuite),
         Metric::Bird => self::bird(session, arguments),
         Metric::SqlEval => sql_eval(session, arguments),
     }
+}
+
+/// A flag that does nothing would be taken for one that does.
+fn refuse_unused(arguments: &EvalSqlArguments) -> Result<()> {
+    let metric = arguments.metric;
+    let is_spider = matches!(metric, Metric::Spider | Metric::TestSuite);
+    let is_bird = metric == Metric::Bird;
+    let only_match = arguments.only == Some(Only::Match);
+    // How the first script compares results leaves no room for them.
+    let by_columns = metric == Metric::Spider && arguments.strict_compat;
+    let runs = !only_match;
+    let flags = [
+        ("--tables", arguments.tables.is_some(), is_spider),
+        ("--questions", arguments.questions.is_some(), is_spider),
+        ("--only", arguments.only.is_some(), is_spider),
+        ("--trees", arguments.trees.is_some(), is_spider),
+        ("--keep-distinct", arguments.keep_distinct, is_spider && runs && !by_columns),
+        ("--plug-value", arguments.plug_value, is_spider && runs && !by_columns),
+        ("--timeout", arguments.timeout.is_some(), runs),
+        ("--difficulty", arguments.difficulty.is_some(), is_bird),
+        ("--repetitions", arguments.repetitions > 0, is_bird),
+        ("--html", arguments.html.is_some(), is_spider || is_bird),
+    ];
+    match flags.into_iter().find(|(_, given, used)| *given && !used) {
+        Some((flag, ..)) => bail!("{flag} has no effect with this --metric and the other flags"),
+        None => Ok(()),
+    }
+}
+
+/// What is read may not be written over.
+fn refuse_overwriting(arguments: &EvalSqlArguments) -> Result<()> {
+    let real = |path: &PathBuf| path.canonicalize().ok();
+    let inputs = [&arguments.gold, &arguments.pred, &arguments.questions, &arguments.tables];
+    let inputs: Vec<PathBuf> = inputs.into_iter().flatten().filter_map(real).collect();
+    for output in [&arguments.details, &arguments.trees, &arguments.html].into_iter().flatten() {
+        if real(output).is_some_and(|output| inputs.contains(&output)) {
+            bail!("{} is read and cannot be written at the same time", output.display());
+        }
+    }
+    Ok(())
 }
 
 fn compatibility(arguments: &EvalSqlArguments) -> Compatibility {
@@ -52,10 +94,10 @@ fn spider(
         }
         None => {
             let path = gold_file(arguments)?;
-            (path, read_gold(path)?)
+            (path, interactions(read_gold(path)?, variant))
         }
     };
-    let predictions = read_predictions(prediction_path)?;
+    let predictions = interactions(read_predictions(prediction_path)?, variant);
     let databases = Databases { folder: arguments.db_dir.clone(), tables };
     if let Some(path) = &arguments.trees {
         let gold: Vec<&Gold> = gold.iter().flatten().collect();
@@ -89,6 +131,17 @@ fn spider(
         write_text(path, &html_report(&about, &summary, &scores))?;
     }
     print(&summary, arguments.json)
+}
+
+/// The first script knows no interactions and passes over blank lines.
+fn interactions<T>(interactions: Vec<Vec<T>>, variant: ExactMatchVariant) -> Vec<Vec<T>> {
+    match variant {
+        ExactMatchVariant::TestSuite => interactions,
+        ExactMatchVariant::Spider => {
+            let all: Vec<T> = interactions.into_iter().flatten().collect();
+            if all.is_empty() { Vec::new() } else { vec![all] }
+        }
+    }
 }
 
 fn bird(session: &Session, arguments: &EvalSqlArguments) -> Result<()> {
@@ -125,9 +178,6 @@ fn sql_eval(session: &Session, arguments: &EvalSqlArguments) -> Result<()> {
         timeout: arguments.timeout,
         threads: session.threads,
     };
-    if arguments.html.is_some() {
-        bail!("there is no HTML report for sql-eval; --details has the scores of every question");
-    }
     let scores =
         defog::score(&questions, &predictions, &arguments.db_dir, &options, &session.progress)?;
     if let Some(path) = &arguments.details {
