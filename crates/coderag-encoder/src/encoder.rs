@@ -1,25 +1,20 @@
-use std::borrow::Cow;
 use std::path::Path;
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use coderag_core::{Digest, Embedder, Embeddings, Hasher, Progress, Silent, TextRole, Unit};
+use coderag_core::{Digest, Embedder, Embeddings, Progress, Silent, TextRole, Unit};
 
 use crate::batching::batches_by_length;
 use crate::bert::BERT_TENSORS;
-use crate::sentence_transformers::SentenceTransformer;
-use crate::tokenization::Tokenization;
-use crate::weights::Weights;
+use crate::pipeline::TextPipeline;
 use crate::{Bert, Error, Result, TokenBatch};
 
 /// A text encoder: tokenizer, transformer, pooling and normalisation.
 #[derive(Debug)]
 pub struct TextEncoder<B: Backend> {
-    settings: SentenceTransformer,
-    tokenization: Tokenization,
+    pipeline: TextPipeline,
     model: Bert<B>,
     device: B::Device,
-    fingerprint: Digest,
 }
 
 /// What is put before each text.
@@ -42,7 +37,10 @@ pub struct EncodeOptions {
     /// Whether vectors are scaled to length 1; the model decides by default.
     pub normalize: Option<bool>,
     /// The most tokens in a batch, padding included; a longer text is a batch of its own. It bounds the
-    /// memory, and changes the vectors by no more than floating-point noise.
+    /// memory, and changes the vectors by no more than floating-point noise. [`CpuEncoder`] has no use for
+    /// it.
+    ///
+    /// [`CpuEncoder`]: crate::CpuEncoder
     pub max_batch_tokens: usize,
 }
 
@@ -59,29 +57,15 @@ impl<B: Backend> TextEncoder<B> {
     /// # Errors
     /// Any of [`Error`]'s variants about files: what is missing, damaged, contradictory or unsupported.
     pub fn load(directory: &Path, device: &B::Device) -> Result<Self> {
-        let settings = SentenceTransformer::read(directory)?;
-        let tokenization = Tokenization::load(
-            &settings.tokenizer,
-            settings.bert.vocab_size,
-            settings.max_tokens,
-            settings.lower_case,
-        )?;
-        let weights = Weights::open(&settings.weights)?;
-        let model = weights.load_into(settings.bert.init(device), &BERT_TENSORS, device)?;
-        let fingerprint = fingerprint(&settings, weights.bytes())?;
-        tracing::debug!(
-            directory = %directory.display(),
-            dimensions = settings.bert.hidden_size,
-            max_tokens = settings.max_tokens,
-            %fingerprint,
-            "loaded an encoder"
-        );
-        Ok(Self { settings, tokenization, model, device: device.clone(), fingerprint })
+        let (pipeline, weights) = TextPipeline::read(directory)?;
+        let model = pipeline.settings.bert.init(device);
+        let model = weights.load_into(model, &BERT_TENSORS, device)?;
+        Ok(Self { pipeline, model, device: device.clone() })
     }
 
     /// The longest sequence in tokens, special tokens included; longer texts are cut.
     pub fn max_tokens(&self) -> usize {
-        self.settings.max_tokens
+        self.pipeline.settings.max_tokens
     }
 
     /// Embeds texts in order, `[texts.len(), dimensions]`.
@@ -94,12 +78,12 @@ impl<B: Backend> TextEncoder<B> {
         options: &EncodeOptions,
         progress: &dyn Progress,
     ) -> Result<Embeddings> {
-        let prompt = self.prompt(&options.prompt)?;
-        let normalize = options.normalize.unwrap_or(self.settings.normalize);
-        let dimensions = self.settings.bert.hidden_size;
+        let prompt = self.pipeline.prompt(&options.prompt)?;
+        let normalize = options.normalize.unwrap_or(self.pipeline.settings.normalize);
+        let dimensions = self.pipeline.settings.bert.hidden_size;
         let task = progress.task("embedding texts", Some(texts.len() as u64), Unit::Items);
 
-        let sequences = self.tokenize(texts, prompt)?;
+        let sequences = self.pipeline.tokenize(texts, prompt)?;
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let mut values = vec![0.0; texts.len() * dimensions];
         for batch in batches_by_length(&lengths, options.max_batch_tokens) {
@@ -113,40 +97,11 @@ impl<B: Backend> TextEncoder<B> {
         Ok(Embeddings::new(dimensions, values)?)
     }
 
-    fn prompt(&self, prompt: &Prompt) -> Result<&str> {
-        let name = match prompt {
-            Prompt::None => return Ok(""),
-            Prompt::Named(name) => name,
-            Prompt::Default => match &self.settings.default_prompt_name {
-                Some(name) => name,
-                None => return Ok(""),
-            },
-        };
-        let prompts = &self.settings.prompts;
-        prompts.get(name).map(String::as_str).ok_or_else(|| Error::UnknownPrompt {
-            name: name.clone(),
-            known: prompts.keys().cloned().collect(),
-        })
-    }
-
-    /// The token ids of each text with the prompt before it.
-    fn tokenize(&self, texts: &[&str], prompt: &str) -> Result<Vec<Vec<u32>>> {
-        // Encodings carry much besides the ids, so only some are held at a time.
-        const TEXTS_AT_ONCE: usize = 1024;
-        let mut sequences = Vec::with_capacity(texts.len());
-        for texts in texts.chunks(TEXTS_AT_ONCE) {
-            sequences.extend(self.tokenization.encode(texts.iter().map(|&text| {
-                if prompt.is_empty() { Cow::from(text) } else { Cow::from([prompt, text].concat()) }
-            }))?);
-        }
-        Ok(sequences)
-    }
-
     /// The vectors of one batch, row by row.
     fn embed_batch(&self, sequences: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
         let batch = TokenBatch::new(sequences, &self.device);
         let states = self.model.forward(&batch);
-        let mut vectors = self.settings.pooling.pool(states, &batch);
+        let mut vectors = self.pipeline.settings.pooling.pool(states, &batch);
         if normalize {
             vectors = normalize_rows(vectors);
         }
@@ -159,11 +114,11 @@ impl<B: Backend> TextEncoder<B> {
 
 impl<B: Backend> Embedder for TextEncoder<B> {
     fn fingerprint(&self) -> Digest {
-        self.fingerprint
+        self.pipeline.fingerprint
     }
 
     fn dimensions(&self) -> usize {
-        self.settings.bert.hidden_size
+        self.pipeline.settings.bert.hidden_size
     }
 
     fn embed(&self, texts: &[&str], role: TextRole) -> coderag_core::Result<Embeddings> {
@@ -182,17 +137,4 @@ impl<B: Backend> Embedder for TextEncoder<B> {
 fn normalize_rows<B: Backend>(vectors: Tensor<B, 2>) -> Tensor<B, 2> {
     let length = vectors.clone().powi_scalar(2).sum_dim(1).sqrt();
     vectors / length.clamp_min(1e-12)
-}
-
-/// The digest of all that decides the vectors.
-fn fingerprint(settings: &SentenceTransformer, weights: &[u8]) -> Result<Digest> {
-    let path = &settings.tokenizer;
-    let tokenizer = Digest::of_file(path)?;
-    let described = serde_json::to_vec(settings)
-        .map_err(|source| Error::Settings { path: path.clone(), source })?;
-    let mut hasher = Hasher::new();
-    hasher.update(Digest::of(weights).to_string());
-    hasher.update(tokenizer.to_string());
-    hasher.update(described);
-    Ok(hasher.finish())
 }

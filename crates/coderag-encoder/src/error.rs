@@ -92,6 +92,33 @@ pub enum Error {
         known: Vec<String>,
     },
 
+    /// `CODERAG_CPU` asks for what this CPU lacks, or for a name that means nothing.
+    #[error("CODERAG_CPU is `{value}`: {problem}")]
+    Cpu {
+        /// The variable's value.
+        value: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A sequence of tokens that the model cannot take.
+    #[error("sequence {index}: {problem}")]
+    Sequence {
+        /// Its place in the call, from 0.
+        index: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// The threads could not be started.
+    #[error("cannot start {threads} threads")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
     /// The device failed while it computed.
     #[error("cannot compute the vectors")]
     Backend(#[source] BoxError),

@@ -1,27 +1,32 @@
 //! Text encoders in burn: sentence-transformers directories in, L2-normalised vectors out.
 //!
-//! [`TextEncoder`] reads a directory as sentence-transformers writes it (BERT body, pooling, prompts,
-//! length limit) and embeds texts on any burn backend; [`CpuBackend`] is the one for CPUs. The parts are
-//! public too, for training: [`BertConfig`] and [`Bert`], [`Pooling`], [`TokenBatch`]. Nothing here knows
-//! where models come from, what an index is, or how training goes.
+//! [`CpuEncoder`] reads a directory as sentence-transformers writes it (BERT body, pooling, prompts,
+//! length limit) and embeds texts on the processor, with kernels of its own ([`engine`]). [`TextEncoder`]
+//! does the same on any burn backend and is what the engine is tested against; its parts are public for
+//! training: [`BertConfig`] and [`Bert`], [`Pooling`], [`TokenBatch`]. Nothing here knows where models come
+//! from, what an index is, or how training goes.
 //!
 //! ```no_run
 //! use coderag_core::{Embedder, TextRole};
-//! use coderag_encoder::{CpuBackend, TextEncoder};
+//! use coderag_encoder::CpuEncoder;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let encoder = TextEncoder::<CpuBackend>::load("all-MiniLM-L6-v2".as_ref(), &Default::default())?;
+//! let encoder = CpuEncoder::load("all-MiniLM-L6-v2".as_ref(), &Default::default())?;
 //! let vectors = encoder.embed(&["How many singers do we have?"], TextRole::Query)?;
 //! assert_eq!(vectors.dimensions(), 384);
 //! # Ok(())
 //! # }
 //! ```
 
+pub mod engine;
+
 mod backend;
 mod batching;
 mod bert;
+mod cpu_encoder;
 mod encoder;
 mod error;
+mod pipeline;
 mod pooling;
 mod sentence_transformers;
 mod token_batch;
@@ -30,6 +35,7 @@ mod weights;
 
 pub use backend::CpuBackend;
 pub use bert::{Bert, BertConfig};
+pub use cpu_encoder::CpuEncoder;
 pub use encoder::{EncodeOptions, Prompt, TextEncoder};
 pub use error::{Error, Result};
 pub use pooling::Pooling;

@@ -4,23 +4,14 @@
 
 mod fixtures;
 
-use coderag_core::{Digest, Embedder, Silent, TextRole};
-use coderag_encoder::{CpuBackend, EncodeOptions, Prompt, TextEncoder};
+use coderag_core::{Digest, Embedder as _, TextRole};
+use coderag_encoder::{EncodeOptions, Prompt};
 use fixtures::{
-    TemporaryModel, borrowed, largest_difference, load, reference, reference_metadata, small_bert,
-    texts,
+    Encoders, TemporaryModel, largest_difference, reference, reference_metadata, small_bert, texts,
 };
 
 /// How far a vector's components may be from the reference.
 const TOLERANCE: f32 = 1e-4;
-
-fn encode(
-    encoder: &TextEncoder<CpuBackend>,
-    texts: &[String],
-    options: &EncodeOptions,
-) -> Vec<f32> {
-    encoder.encode(&borrowed(texts), options, &Silent).unwrap().as_slice().to_vec()
-}
 
 fn assert_close(name: &str, ours: &[f32], theirs: &[f32]) {
     let difference = largest_difference(ours, theirs);
@@ -44,14 +35,14 @@ fn minilm_gives_the_vectors_of_sentence_transformers() {
     let expected = &reference_metadata("all-MiniLM-L6-v2.safetensors")["weights_sha256"];
     assert_eq!(&weights.to_string(), expected, "not the weights of the reference");
 
-    let encoder = load(&directory).unwrap();
-    assert_eq!((encoder.dimensions(), encoder.max_tokens()), (384, 256));
+    let encoder = Encoders::load(&directory);
+    assert_eq!((encoder.burn.dimensions(), encoder.burn.max_tokens()), (384, 256));
     let texts = texts();
     assert!(texts.len() >= 64);
     let theirs = reference("all-MiniLM-L6-v2.safetensors", "vectors");
     let [alone, small, usual] = [1, 700, EncodeOptions::default().max_batch_tokens].map(|tokens| {
         let options = EncodeOptions { max_batch_tokens: tokens, ..Default::default() };
-        let ours = encode(&encoder, &texts, &options);
+        let ours = encoder.encode(&texts, &options);
         assert_close(&format!("all-MiniLM-L6-v2 in batches of {tokens} tokens"), &ours, &theirs);
         ours
     });
@@ -65,8 +56,8 @@ fn minilm_gives_the_vectors_of_sentence_transformers() {
 /// The directory is as sentence-transformers 6 saves it, with the new class paths and pooling keys.
 #[test]
 fn a_model_of_a_current_sentence_transformers_gives_its_vectors() {
-    let encoder = load(&small_bert()).unwrap();
-    let ours = encode(&encoder, &texts(), &EncodeOptions::default());
+    let encoder = Encoders::load(&small_bert());
+    let ours = encoder.encode(&texts(), &EncodeOptions::default());
     assert_close("mean", &ours, &reference("small-bert-vectors.safetensors", "mean normalised"));
 }
 
@@ -82,9 +73,9 @@ fn every_pooling_gives_the_vectors_of_sentence_transformers() {
         for settings in [new, old] {
             let model = TemporaryModel::small_bert();
             model.write("1_Pooling/config.json", settings);
-            let encoder = load(model.path()).unwrap();
+            let encoder = Encoders::load(model.path());
             let options = EncodeOptions { normalize: Some(false), ..Default::default() };
-            assert_close(mode, &encode(&encoder, &texts(), &options), &theirs);
+            assert_close(mode, &encoder.encode(&texts(), &options), &theirs);
         }
     }
 }
@@ -95,8 +86,8 @@ fn a_bare_transformers_directory_gets_mean_pooling_without_normalisation() {
     for file in ["modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"] {
         model.remove(file);
     }
-    let encoder = load(model.path()).unwrap();
-    let ours = encode(&encoder, &texts(), &EncodeOptions::default());
+    let encoder = Encoders::load(model.path());
+    let ours = encoder.encode(&texts(), &EncodeOptions::default());
     assert_close("bare", &ours, &reference("small-bert-vectors.safetensors", "mean"));
 }
 
@@ -107,12 +98,10 @@ fn prompts_are_put_before_texts_as_sentence_transformers_does() {
     assert!(largest_difference(&plain, &query) > 0.1, "the prompt must matter");
 
     let texts = texts();
-    let encoder = load(&small_bert()).unwrap();
+    let encoder = Encoders::load(&small_bert());
     let named = EncodeOptions { prompt: Prompt::Named("query".into()), ..Default::default() };
-    assert_close("by name", &encode(&encoder, &texts, &named), &query);
-    let embedded = |encoder: &TextEncoder<CpuBackend>, role| {
-        encoder.embed(&borrowed(&texts), role).unwrap().as_slice().to_vec()
-    };
+    assert_close("by name", &encoder.encode(&texts, &named), &query);
+    let embedded = |encoder: &Encoders, role| encoder.embed(&texts, role);
     assert_close("as a query", &embedded(&encoder, TextRole::Query), &query);
     assert_close("as a document", &embedded(&encoder, TextRole::Document), &plain);
 
@@ -121,10 +110,10 @@ fn prompts_are_put_before_texts_as_sentence_transformers_does() {
         "config_sentence_transformers.json",
         r#"{"prompts": {"passage": "find: ", "x": null}, "default_prompt_name": "passage"}"#,
     );
-    let encoder = load(model.path()).unwrap();
-    assert_close("by default", &encode(&encoder, &texts, &EncodeOptions::default()), &query);
+    let encoder = Encoders::load(model.path());
+    assert_close("by default", &encoder.encode(&texts, &EncodeOptions::default()), &query);
     let none = EncodeOptions { prompt: Prompt::None, ..Default::default() };
-    assert_close("without", &encode(&encoder, &texts, &none), &plain);
+    assert_close("without", &encoder.encode(&texts, &none), &plain);
     assert_close("as a passage", &embedded(&encoder, TextRole::Document), &query);
     assert_close("no query prompt", &embedded(&encoder, TextRole::Query), &plain);
 }

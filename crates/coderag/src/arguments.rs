@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use coderag_encoder::engine::Precision;
 use coderag_index::BuildOptions;
 
 /// Train embedding models for code and SQL, index schemas, and answer with grounded SQL.
@@ -120,6 +121,10 @@ pub(crate) struct EmbedArguments {
     /// The model's prompt to put before each text, such as `query`.
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt_name: Option<String>,
+
+    /// The number format in which the model computes: f32, bf16 or int8.
+    #[arg(long, default_value_t)]
+    pub(crate) precision: Precision,
 
     /// Where the vectors go: .npy, .parquet, .jsonl, or - for JSON lines on standard output.
     #[arg(long, value_name = "FILE")]

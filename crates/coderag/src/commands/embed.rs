@@ -29,7 +29,7 @@ pub(crate) fn run(session: &Session, arguments: &EmbedArguments) -> Result<()> {
             output.display()
         ),
     };
-    let encoder = session.encoder(&arguments.model)?;
+    let encoder = session.encoder_of(&arguments.model, arguments.precision)?;
     let texts = coderag_corpus::read_texts(&arguments.input, &arguments.field)?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let options = EncodeOptions {

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
-use coderag_encoder::{CpuBackend, TextEncoder};
+use coderag_encoder::CpuEncoder;
+use coderag_encoder::engine::{EngineOptions, Precision};
 use coderag_models::{Registry, Settings, Store};
 
 use crate::arguments::{Arguments, Device};
@@ -53,7 +54,18 @@ impl Session {
     }
 
     /// Loads an encoder by registry name or path.
-    pub(crate) fn encoder(&self, name_or_path: &str) -> Result<TextEncoder<CpuBackend>> {
-        Ok(TextEncoder::load(&self.locate(name_or_path)?, &Default::default())?)
+    pub(crate) fn encoder(&self, name_or_path: &str) -> Result<CpuEncoder> {
+        self.encoder_of(name_or_path, Precision::default())
+    }
+
+    /// Loads an encoder that computes in this number format.
+    pub(crate) fn encoder_of(
+        &self,
+        name_or_path: &str,
+        precision: Precision,
+    ) -> Result<CpuEncoder> {
+        let threads = Some(self.threads);
+        let options = EngineOptions { precision, threads, ..EngineOptions::default() };
+        Ok(CpuEncoder::load(&self.locate(name_or_path)?, &options)?)
     }
 }

@@ -1,0 +1,92 @@
+use std::path::Path;
+
+use coderag_core::{Digest, Embedder, Embeddings, Progress, Silent, TextRole, Unit};
+
+use crate::Result;
+use crate::encoder::{EncodeOptions, Prompt};
+use crate::engine::{Engine, EngineOptions};
+use crate::pipeline::TextPipeline;
+
+/// A text encoder on the processor, with the same vectors as [`TextEncoder`](crate::TextEncoder), several
+/// times as fast: its body is the [`engine`](crate::engine).
+#[derive(Debug)]
+pub struct CpuEncoder {
+    pipeline: TextPipeline,
+    engine: Engine,
+}
+
+impl CpuEncoder {
+    /// Loads a sentence-transformers directory, or a bare transformers directory with mean pooling.
+    ///
+    /// # Errors
+    /// Any of [`Error`](crate::Error)'s variants about files: what is missing, damaged, contradictory or
+    /// unsupported; [`Error::Cpu`](crate::Error::Cpu) and [`Error::Threads`](crate::Error::Threads).
+    pub fn load(directory: &Path, options: &EngineOptions) -> Result<Self> {
+        let (pipeline, _) = TextPipeline::read(directory)?;
+        let settings = &pipeline.settings;
+        let engine = Engine::load(&settings.weights, &settings.bert, settings.pooling, options)?;
+        Ok(Self { pipeline, engine })
+    }
+
+    /// The longest sequence in tokens, special tokens included; longer texts are cut.
+    pub fn max_tokens(&self) -> usize {
+        self.pipeline.settings.max_tokens
+    }
+
+    /// Embeds texts in order, `[texts.len(), dimensions]`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPrompt`](crate::Error::UnknownPrompt) or
+    /// [`Error::Tokenization`](crate::Error::Tokenization).
+    pub fn encode(
+        &self,
+        texts: &[&str],
+        options: &EncodeOptions,
+        progress: &dyn Progress,
+    ) -> Result<Embeddings> {
+        /// Enough for every thread to have work until the end of a call.
+        const TEXTS_AT_ONCE: usize = 512;
+        let settings = &self.pipeline.settings;
+        let prompt = self.pipeline.prompt(&options.prompt)?;
+        let normalize = options.normalize.unwrap_or(settings.normalize);
+        let dimensions = self.engine.dimensions();
+        let task = progress.task("embedding texts", Some(texts.len() as u64), Unit::Items);
+        let mut values = Vec::with_capacity(texts.len() * dimensions);
+        for texts in texts.chunks(TEXTS_AT_ONCE) {
+            let sequences = self.pipeline.tokenize(texts, prompt)?;
+            let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+            values.extend(self.engine.encode(&sequences)?);
+            task.advance(texts.len() as u64);
+        }
+        if normalize {
+            values.chunks_exact_mut(dimensions).for_each(scale_to_length_one);
+        }
+        Ok(Embeddings::new(dimensions, values)?)
+    }
+}
+
+/// As `torch.nn.functional.normalize`: a vector of zeros stays one.
+fn scale_to_length_one(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+    vector.iter_mut().for_each(|value| *value /= length);
+}
+
+impl Embedder for CpuEncoder {
+    fn fingerprint(&self) -> Digest {
+        self.pipeline.fingerprint
+    }
+
+    fn dimensions(&self) -> usize {
+        self.engine.dimensions()
+    }
+
+    fn embed(&self, texts: &[&str], role: TextRole) -> coderag_core::Result<Embeddings> {
+        let name = match role {
+            TextRole::Query => "query",
+            TextRole::Document => "document",
+        };
+        let options = EncodeOptions { prompt: Prompt::Named(name.into()), ..Default::default() };
+        self.encode(texts, &options, &Silent)
+            .map_err(coderag_core::Error::component("the text encoder"))
+    }
+}

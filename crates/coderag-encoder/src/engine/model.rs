@@ -1,0 +1,275 @@
+use std::cmp::Reverse;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::checkpoint::Checkpoint;
+use super::embedding::TokenEmbedding;
+use super::forward::{Batch, Weights};
+use super::kernels::Kernels;
+use super::layer::{Layer, LayerParts};
+use super::profile::{Profile, Stage};
+use super::team::{Member, Team};
+use super::worker::Worker;
+use super::workspace::Workspace;
+use super::{Cpu, Precision};
+use crate::{BertConfig, Error, Pooling, Result};
+
+/// How an [`Engine`] computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// The number format of the linear layers.
+    pub precision: Precision,
+    /// How many threads work on a call, the caller's included; the number of cores by default.
+    pub threads: Option<usize>,
+    /// The instruction set of the kernels, or the portable ones on a machine that lacks it;
+    /// [`Cpu::detect`] by default.
+    pub cpu: Option<Cpu>,
+    /// About how many tokens a thread takes through the model together. It bounds the memory, and does
+    /// not change the vectors.
+    pub tokens_at_once: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { precision: Precision::default(), threads: None, cpu: None, tokens_at_once: 256 }
+    }
+}
+
+/// A BERT with its weights laid out for one instruction set and precision, and threads to run it.
+#[derive(Debug)]
+pub struct Engine {
+    config: BertConfig,
+    pooling: Pooling,
+    options: EngineOptions,
+    kernels: &'static Kernels,
+    team: Team,
+    weights: Weights,
+    /// Memory that no call uses at the moment.
+    workspaces: Mutex<Vec<Workspace>>,
+    profile: Profile,
+}
+
+impl Engine {
+    /// Reads a checkpoint as transformers' `BertModel` writes it, with or without the prefix `bert.`, in
+    /// f32, f16 or bf16.
+    ///
+    /// # Errors
+    /// [`Error::Core`] and [`Error::Damaged`] about the file, [`Error::Weights`] when its tensors are not
+    /// the configuration's, [`Error::Invalid`], [`Error::Cpu`] and [`Error::Threads`].
+    pub fn load(
+        weights: &Path,
+        config: &BertConfig,
+        pooling: Pooling,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        if let Some(problem) = config.problem() {
+            return Err(Error::Invalid { path: weights.to_owned(), problem });
+        }
+        let kernels = Kernels::for_cpu(match options.cpu {
+            Some(cpu) => cpu,
+            None => Cpu::detect()?,
+        });
+        let threads = options
+            .threads
+            .unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
+            .max(1);
+        let team = Team::start(threads).map_err(|source| Error::Threads { threads, source })?;
+        let mut checkpoint = Checkpoint::open(weights)?;
+        let embedding = TokenEmbedding::take(&mut checkpoint, config);
+        let layers: Vec<LayerParts> = (0..config.num_hidden_layers)
+            .map(|index| LayerParts::take(&mut checkpoint, config, index))
+            .collect();
+        checkpoint.finish()?;
+        let layers = pack(&team, layers, config, options.precision, kernels);
+        let weights = Weights { embedding, layers };
+        let (config, options) = (config.clone(), options.clone());
+        let workspaces = Mutex::default();
+        let profile = Profile::default();
+        Ok(Self { config, pooling, options, kernels, team, weights, workspaces, profile })
+    }
+
+    /// The width of a vector.
+    pub fn dimensions(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    /// The instruction set in use.
+    pub fn cpu(&self) -> Cpu {
+        self.kernels.cpu()
+    }
+
+    /// The number format of the linear layers.
+    pub fn precision(&self) -> Precision {
+        self.options.precision
+    }
+
+    /// How many threads work on a call.
+    pub fn threads(&self) -> usize {
+        self.team.threads()
+    }
+
+    /// How long all calls so far took in each stage, summed over threads that worked apart. A thread that
+    /// waits for its core counts as working.
+    pub fn profile(&self) -> [(Stage, Duration); Stage::ALL.len()] {
+        self.profile.read()
+    }
+
+    /// The pooled vector of each sequence of token ids, in order, `[sequences, dimensions]`, not
+    /// normalised.
+    ///
+    /// # Errors
+    /// [`Error::Sequence`] when a sequence is empty, is longer than the model's positions, or has a token
+    /// beyond the vocabulary.
+    pub fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<f32>> {
+        self.check_sequences(sequences)?;
+        let dimensions = self.dimensions();
+        let mut vectors = vec![0.0; sequences.len() * dimensions];
+        // The longest first: what is left at the end, when threads run out of work, is small.
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        order.sort_by_key(|&index| Reverse(sequences[index].len()));
+        let batches = self.batches(sequences, &order);
+        if batches.len() < 2 * self.threads() {
+            let rows = Mutex::new(&mut *vectors);
+            for indices in batches {
+                self.encode_together(sequences, indices, &rows);
+            }
+        } else {
+            let next = AtomicUsize::new(0);
+            let rows = Mutex::new(&mut *vectors);
+            self.team.run(&|_| {
+                while let Some(indices) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let batch = Batch::new(indices.iter().map(|&index| sequences[index]));
+                    let workspace = self.workspace(1, &batch);
+                    self.forward(Member::alone(), &batch, &workspace);
+                    self.collect(workspace, indices, &rows);
+                }
+            });
+        }
+        Ok(vectors)
+    }
+
+    /// Encodes a batch with each step divided among the threads.
+    fn encode_together(&self, sequences: &[&[u32]], indices: &[usize], rows: &Mutex<&mut [f32]>) {
+        /// Below so many multiplications waking a thread takes longer than it helps.
+        const WORTH_A_THREAD: usize = 4_000_000;
+        let batch = Batch::new(indices.iter().map(|&index| sequences[index]));
+        let BertConfig { hidden_size, intermediate_size, num_hidden_layers, .. } = self.config;
+        let layer = hidden_size * (4 * hidden_size + 2 * intermediate_size);
+        let workspace;
+        if batch.tokens() * layer * num_hidden_layers < WORTH_A_THREAD {
+            workspace = self.workspace(1, &batch);
+            self.forward(Member::alone(), &batch, &workspace);
+        } else {
+            workspace = self.workspace(self.threads(), &batch);
+            self.team.run(&|member| self.forward(member, &batch, &workspace));
+        }
+        self.collect(workspace, indices, rows);
+    }
+
+    fn forward(&self, member: Member<'_>, batch: &Batch, workspace: &Workspace) {
+        let Self { config, pooling, kernels, weights, .. } = self;
+        let worker = Worker::new(kernels, member, &self.profile);
+        assert!(workspace.holds(member.count, batch.tokens(), batch.sequences()));
+        // SAFETY: the workspace was taken for this batch, and all members of the team run this; `encode`
+        // has checked the tokens.
+        #[allow(unsafe_code)]
+        unsafe {
+            weights.forward(&worker, batch, workspace, config, *pooling);
+        }
+    }
+
+    /// Memory for a batch.
+    fn workspace(&self, threads: usize, batch: &Batch) -> Workspace {
+        let mut spare = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tokens, count) = (batch.tokens(), batch.sequences());
+        match spare.iter().position(|workspace| workspace.holds(threads, tokens, count)) {
+            Some(index) => spare.swap_remove(index),
+            None => {
+                drop(spare.pop());
+                let tokens = tokens.next_multiple_of(64);
+                let count = count.next_multiple_of(16);
+                Workspace::new(&self.config, self.options.precision, self.threads(), tokens, count)
+            }
+        }
+    }
+
+    /// Copies a batch's vectors to their places and keeps the workspace for the next.
+    fn collect(&self, workspace: Workspace, indices: &[usize], rows: &Mutex<&mut [f32]>) {
+        let dimensions = self.dimensions();
+        {
+            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+            for (row, &index) in indices.iter().enumerate() {
+                // SAFETY: the pass is over, and the workspace is this function's.
+                #[allow(unsafe_code)]
+                let vector = unsafe { workspace.pooled.row(row, 0..dimensions) };
+                rows[index * dimensions..][..dimensions].copy_from_slice(vector);
+            }
+        }
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+    }
+
+    /// Divides sequences, in this order, into batches of about `tokens_at_once`.
+    fn batches<'a>(&self, sequences: &[&[u32]], order: &'a [usize]) -> Vec<&'a [usize]> {
+        let mut batches = Vec::new();
+        let (mut start, mut tokens) = (0, 0);
+        for (at, &index) in order.iter().enumerate() {
+            let length = sequences[index].len();
+            if at > start && tokens + length > self.options.tokens_at_once {
+                batches.push(&order[start..at]);
+                (start, tokens) = (at, 0);
+            }
+            tokens += length;
+        }
+        if start < order.len() {
+            batches.push(&order[start..]);
+        }
+        batches
+    }
+
+    fn check_sequences(&self, sequences: &[&[u32]]) -> Result<()> {
+        let longest = self.config.max_position_embeddings;
+        let vocabulary = self.config.vocab_size;
+        for (index, ids) in sequences.iter().enumerate() {
+            let problem = if ids.is_empty() {
+                "it has no tokens".to_owned()
+            } else if ids.len() > longest {
+                format!("it has {} tokens, more than the model's {longest}", ids.len())
+            } else if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+                format!("token {id} is beyond the vocabulary of {vocabulary}")
+            } else {
+                continue;
+            };
+            return Err(Error::Sequence { index, problem });
+        }
+        Ok(())
+    }
+}
+
+/// Lays out the weights, the layers divided among the threads.
+fn pack(
+    team: &Team,
+    parts: Vec<LayerParts>,
+    config: &BertConfig,
+    precision: Precision,
+    kernels: &Kernels,
+) -> Vec<Layer> {
+    let next = AtomicUsize::new(0);
+    let parts: Vec<Mutex<Option<LayerParts>>> =
+        parts.into_iter().map(|parts| Mutex::new(Some(parts))).collect();
+    let packed: Vec<OnceLock<Layer>> = parts.iter().map(|_| OnceLock::new()).collect();
+    team.run(&|_| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(slot) = parts.get(index) else { break };
+            let parts = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(parts) = parts {
+                let layer = Layer::pack(parts, config, precision, kernels, Member::alone());
+                packed[index].get_or_init(|| layer);
+            }
+        }
+    });
+    packed.into_iter().filter_map(OnceLock::into_inner).collect()
+}
