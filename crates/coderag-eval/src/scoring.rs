@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use coderag_core::{Progress, Unit};
 use coderag_sql::{GuardedDatabase, TextDecoding};
@@ -18,7 +19,7 @@ use crate::spider::{
     ExactMatchVariant, GoldQuery, Hardness, PartialScores, PredictedQuery, SpiderSchema,
     TablesEntry,
 };
-use crate::structure::{self, NormalizationOptions, SchemaColumns};
+use crate::structure::{self, NormalizationOptions, NormalizedQuery, SchemaColumns};
 use crate::{Error, Outcome, Result};
 
 /// What is scored, and how.
@@ -121,6 +122,14 @@ struct Context {
     databases: Vec<ScoredDatabase>,
     /// Which of the databases the schema is read from.
     main: Option<usize>,
+    /// What came of parsing each gold query, which often has many predictions.
+    parsed: Mutex<HashMap<String, Arc<ParsedGold>>>,
+}
+
+/// A gold query as both matches need it.
+struct ParsedGold {
+    query: Option<GoldQuery>,
+    structure: Option<NormalizedQuery>,
 }
 
 /// Scores predictions, which are in the order of the gold queries and in the same interactions.
@@ -270,7 +279,34 @@ impl Context {
             columns: databases.table_columns(name)?.into_iter().collect(),
             databases: scored,
             main,
+            parsed: Mutex::default(),
         })
+    }
+
+    /// Parses a gold query, or takes what came of it before.
+    fn parsed(
+        &self,
+        sql: &str,
+        schema: &SpiderSchema,
+        options: &ScoringOptions,
+    ) -> Arc<ParsedGold> {
+        // A poisoned lock would only mean that another thread panicked with it.
+        let known = || self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        // A schema that a prediction changed may change again.
+        let is_lasting = std::ptr::eq(schema, &self.schema);
+        if let Some(parsed) = known().get(sql).filter(|_| is_lasting) {
+            return Arc::clone(parsed);
+        }
+        let normalize =
+            || structure::normalize(sql, &self.columns, NormalizationOptions::default()).ok();
+        let parsed = Arc::new(ParsedGold {
+            query: GoldQuery::parse(sql, schema, options.variant),
+            structure: options.exact_match.then(normalize).flatten(),
+        });
+        if is_lasting {
+            known().insert(sql.to_owned(), Arc::clone(&parsed));
+        }
+        parsed
     }
 
     /// The schema after what earlier predictions did to the database, where they could.
@@ -294,14 +330,15 @@ impl Context {
         };
         let changed = if strict { self.changed_schema() } else { None };
         let schema = changed.as_ref().unwrap_or(&self.schema);
-        let gold = GoldQuery::parse(gold_sql, schema, options.variant);
+        let parsed = self.parsed(gold_sql, schema, options);
+        let gold = parsed.query.as_ref();
         let predicted = PredictedQuery::parse(prediction, schema, options.variant);
         let mut score = QuestionScore {
             index: question.index,
             interaction: question.interaction,
             turn: question.turn,
             db_id: question.gold.database.clone(),
-            hardness: gold.as_ref().map(GoldQuery::hardness),
+            hardness: gold.map(GoldQuery::hardness),
             exact_match: None,
             partial: None,
             gold_parses: gold.is_some(),
@@ -317,7 +354,7 @@ impl Context {
             prediction: question.prediction.to_owned(),
         };
         if options.exact_match {
-            if let Some(gold) = &gold {
+            if let Some(gold) = gold {
                 let exact_match = gold.score(&predicted, schema);
                 score.official_crash |= exact_match.official_crash;
                 score.partial = Some(exact_match.partial);
@@ -325,16 +362,16 @@ impl Context {
             } else {
                 score.exact_match = Some(false);
             }
-            score.structural_match = structure::structural_match(
-                gold_sql,
-                question.prediction,
-                &self.columns,
-                NormalizationOptions::default(),
-            )
-            .ok();
+            let options = NormalizationOptions::default();
+            let prediction = structure::normalize(question.prediction, &self.columns, options).ok();
+            score.structural_match = parsed
+                .structure
+                .as_ref()
+                .zip(prediction)
+                .map(|(gold, prediction)| *gold == prediction);
         }
         if options.execution {
-            let execution = match (&self.databases[..], &gold) {
+            let execution = match (&self.databases[..], gold) {
                 ([database], Some(gold)) if options.is_first_script() => {
                     by_columns(database, (gold_sql, gold), (prediction, &predicted))?
                 }
