@@ -6,7 +6,8 @@ use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::TokenBatch;
-use crate::weights::TensorNames;
+use crate::checkpoint::CheckpointNames;
+use crate::weights::ModuleNames;
 
 /// The sizes of a BERT, by the names they have in a transformers `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub struct BertConfig {
     pub num_attention_heads: usize,
     /// The width inside a block's feed-forward network.
     pub intermediate_size: usize,
-    /// How many positions have an embedding, and so the longest input in tokens.
+    /// How many positions have an embedding.
     #[serde(default = "default_max_position_embeddings")]
     pub max_position_embeddings: usize,
     /// How many kinds of segment have an embedding.
@@ -30,6 +31,10 @@ pub struct BertConfig {
     /// Added to the variance in layer normalisation.
     #[serde(default = "default_layer_norm_eps")]
     pub layer_norm_eps: f64,
+    /// The padding token of a RoBERTa, whose positions are counted from the number after it; such tokens
+    /// in a text are not counted. A BERT has none and counts from 0.
+    #[serde(skip_deserializing)]
+    pub padding_token: Option<u32>,
 }
 
 // What transformers assumes where config.json says nothing.
@@ -46,6 +51,29 @@ fn default_layer_norm_eps() -> f64 {
 }
 
 impl BertConfig {
+    /// The longest input in tokens.
+    pub fn max_tokens(&self) -> usize {
+        self.max_position_embeddings - self.first_position()
+    }
+
+    /// The position of a text's first token.
+    fn first_position(&self) -> usize {
+        self.padding_token.map_or(0, |padding| padding as usize + 1)
+    }
+
+    /// The position of each token, as transformers' `create_position_ids_from_input_ids`.
+    pub(crate) fn positions<'a>(&self, ids: &'a [u32]) -> impl Iterator<Item = u32> + use<'a> {
+        let padding = self.padding_token;
+        let mut next = self.first_position() as u32;
+        ids.iter().map(move |&id| match padding {
+            Some(padding) if id == padding => padding,
+            _ => {
+                next += 1;
+                next - 1
+            }
+        })
+    }
+
     /// Says what is wrong with the sizes, if anything is.
     pub(crate) fn problem(&self) -> Option<String> {
         // Far beyond any BERT, and small enough that a damaged file cannot exhaust the memory.
@@ -65,6 +93,12 @@ impl BertConfig {
         if self.num_hidden_layers > MOST_LAYERS {
             return Some(format!("num_hidden_layers is {}", self.num_hidden_layers));
         }
+        if self.max_position_embeddings <= self.first_position() {
+            return Some(format!(
+                "max_position_embeddings {} leaves none after pad_token_id",
+                self.max_position_embeddings
+            ));
+        }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Some(format!(
                 "hidden_size {} is not a multiple of num_attention_heads {}",
@@ -83,6 +117,7 @@ impl BertConfig {
             token_type_embeddings: embedding(self.type_vocab_size),
             embedding_norm: self.layer_norm(device),
             layers: (0..self.num_hidden_layers).map(|_| self.layer(device)).collect(),
+            padding_token: self.padding_token,
         }
     }
 
@@ -106,27 +141,33 @@ impl BertConfig {
     }
 }
 
-/// How transformers' BERT checkpoints call the parameters of [`Bert`].
-pub(crate) const BERT_TENSORS: TensorNames = TensorNames {
-    modules: &[
-        ("word_embeddings", "embeddings.word_embeddings"),
-        ("position_embeddings", "embeddings.position_embeddings"),
-        ("token_type_embeddings", "embeddings.token_type_embeddings"),
-        ("embedding_norm", "embeddings.LayerNorm"),
-        ("layers", "encoder.layer"),
-        ("query", "attention.self.query"),
-        ("key", "attention.self.key"),
-        ("value", "attention.self.value"),
-        ("attention_output", "attention.output.dense"),
-        ("attention_norm", "attention.output.LayerNorm"),
-        ("intermediate", "intermediate.dense"),
-        ("output", "output.dense"),
-        ("output_norm", "output.LayerNorm"),
-    ],
+/// How transformers' BERT checkpoints call their tensors.
+pub(crate) const BERT_CHECKPOINT: CheckpointNames = CheckpointNames {
     prefix: "bert.",
     // The pooler serves next-sentence prediction; the position ids are 0, 1, 2 and so on.
     ignored: &["pooler.", "embeddings.position_ids"],
 };
+
+/// How transformers' RoBERTa checkpoints call their tensors.
+pub(crate) const ROBERTA_CHECKPOINT: CheckpointNames =
+    CheckpointNames { prefix: "roberta.", ..BERT_CHECKPOINT };
+
+/// How checkpoints call the fields of [`Bert`].
+pub(crate) const BERT_MODULES: ModuleNames = &[
+    ("word_embeddings", "embeddings.word_embeddings"),
+    ("position_embeddings", "embeddings.position_embeddings"),
+    ("token_type_embeddings", "embeddings.token_type_embeddings"),
+    ("embedding_norm", "embeddings.LayerNorm"),
+    ("layers", "encoder.layer"),
+    ("query", "attention.self.query"),
+    ("key", "attention.self.key"),
+    ("value", "attention.self.value"),
+    ("attention_output", "attention.output.dense"),
+    ("attention_norm", "attention.output.LayerNorm"),
+    ("intermediate", "intermediate.dense"),
+    ("output", "output.dense"),
+    ("output_norm", "output.LayerNorm"),
+];
 
 /// The encoder of "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"
 /// (Devlin et al., 2019), as in transformers' `BertModel`, without its pooler and dropout.
@@ -137,13 +178,15 @@ pub struct Bert<B: Backend> {
     token_type_embeddings: Embedding<B>,
     embedding_norm: LayerNorm<B>,
     layers: Vec<BertLayer<B>>,
+    #[module(skip)]
+    padding_token: Option<u32>,
 }
 
 impl<B: Backend> Bert<B> {
     /// The state of every token after the last block, `[batch, tokens, hidden_size]`; what stands at
     /// padded positions means nothing. Every token is of segment 0.
     ///
-    /// No sequence may be longer than `max_position_embeddings`.
+    /// No sequence may be longer than [`BertConfig::max_tokens`].
     pub fn forward(&self, batch: &TokenBatch<B>) -> Tensor<B, 3> {
         let [sequences, tokens] = batch.shape();
         // Blocks work on [batch * tokens, dim]: a matrix product of a 3-D input would be one product for
@@ -161,9 +204,17 @@ impl<B: Backend> Bert<B> {
     /// The sum of the three embeddings, normalised, `[batch * tokens, hidden_size]`.
     fn embed(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 2> {
         let [_, tokens] = input_ids.dims();
-        let positions = self.position_embeddings.weight.val().narrow(0, 0, tokens);
         let segment = self.token_type_embeddings.weight.val().narrow(0, 0, 1);
-        let states = self.word_embeddings.forward(input_ids) + (positions + segment).unsqueeze();
+        let positions: Tensor<B, 3> = match self.padding_token {
+            None => self.position_embeddings.weight.val().narrow(0, 0, tokens).unsqueeze(),
+            Some(padding) => {
+                // As `BertConfig::positions`.
+                let counted = input_ids.clone().not_equal_elem(padding).int();
+                let positions = counted.clone().cumsum(1) * counted + i64::from(padding);
+                self.position_embeddings.forward(positions)
+            }
+        };
+        let states = self.word_embeddings.forward(input_ids) + (positions + segment.unsqueeze());
         self.embedding_norm.forward(states.flatten(0, 1))
     }
 }

@@ -3,9 +3,11 @@ use std::path::Path;
 use coderag_core::{Digest, Embedder, Embeddings, Progress, Silent, TextRole, Unit};
 
 use crate::Result;
+use crate::dense::CpuDense;
 use crate::encoder::{EncodeOptions, Prompt};
 use crate::engine::{Engine, EngineOptions};
 use crate::pipeline::TextPipeline;
+use crate::sentence_transformers::Step;
 
 /// A text encoder on the processor, with the same vectors as [`TextEncoder`](crate::TextEncoder), several
 /// times as fast: its body is the [`engine`](crate::engine).
@@ -13,6 +15,8 @@ use crate::pipeline::TextPipeline;
 pub struct CpuEncoder {
     pipeline: TextPipeline,
     engine: Engine,
+    /// One for each dense step.
+    dense: Vec<CpuDense>,
 }
 
 impl CpuEncoder {
@@ -22,10 +26,14 @@ impl CpuEncoder {
     /// Any of [`Error`](crate::Error)'s variants about files: what is missing, damaged, contradictory or
     /// unsupported; [`Error::Cpu`](crate::Error::Cpu) and [`Error::Threads`](crate::Error::Threads).
     pub fn load(directory: &Path, options: &EngineOptions) -> Result<Self> {
-        let (pipeline, _) = TextPipeline::read(directory)?;
+        let (pipeline, weights) = TextPipeline::read(directory)?;
         let settings = &pipeline.settings;
-        let engine = Engine::load(&settings.weights, &settings.bert, settings.pooling, options)?;
-        Ok(Self { pipeline, engine })
+        let engine = Engine::new(weights.body, &settings.architecture, settings.pooling, options)?;
+        let mut dense = Vec::new();
+        for (config, weights) in settings.dense().zip(weights.dense) {
+            dense.push(CpuDense::load(config, weights)?);
+        }
+        Ok(Self { pipeline, engine, dense })
     }
 
     /// The longest sequence in tokens, special tokens included; longer texts are cut.
@@ -49,19 +57,45 @@ impl CpuEncoder {
         let settings = &self.pipeline.settings;
         let prompt = self.pipeline.prompt(&options.prompt)?;
         let normalize = options.normalize.unwrap_or(settings.normalize);
-        let dimensions = self.engine.dimensions();
+        let dimensions = settings.dimensions();
         let task = progress.task("embedding texts", Some(texts.len() as u64), Unit::Items);
         let mut values = Vec::with_capacity(texts.len() * dimensions);
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             let sequences = self.pipeline.tokenize(texts, prompt)?;
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-            values.extend(self.engine.encode(&sequences)?);
+            values.extend(self.follow_steps(self.engine.encode(&sequences)?));
             task.advance(texts.len() as u64);
         }
         if normalize {
             values.chunks_exact_mut(dimensions).for_each(scale_to_length_one);
         }
         Ok(Embeddings::new(dimensions, values)?)
+    }
+}
+
+impl CpuEncoder {
+    /// What comes between pooling and the last normalisation.
+    fn follow_steps(&self, pooled: Vec<f32>) -> Vec<f32> {
+        let steps = &self.pipeline.settings.steps;
+        if steps.is_empty() {
+            return pooled;
+        }
+        let follow = |vector: &[f32]| {
+            let mut vector = vector.to_vec();
+            let mut dense = self.dense.iter();
+            for step in steps {
+                match step {
+                    Step::Normalize => scale_to_length_one(&mut vector),
+                    Step::Dense { .. } => {
+                        if let Some(layer) = dense.next() {
+                            vector = layer.forward(&vector);
+                        }
+                    }
+                }
+            }
+            vector
+        };
+        pooled.chunks_exact(self.engine.dimensions()).flat_map(follow).collect()
     }
 }
 
@@ -73,11 +107,11 @@ fn scale_to_length_one(vector: &mut [f32]) {
 
 impl Embedder for CpuEncoder {
     fn fingerprint(&self) -> Digest {
-        self.pipeline.fingerprint
+        self.pipeline.fingerprint()
     }
 
     fn dimensions(&self) -> usize {
-        self.engine.dimensions()
+        self.pipeline.settings.dimensions()
     }
 
     fn embed(&self, texts: &[&str], role: TextRole) -> coderag_core::Result<Embeddings> {

@@ -5,15 +5,19 @@ use burn::tensor::backend::Backend;
 use coderag_core::{Digest, Embedder, Embeddings, Progress, Silent, TextRole, Unit};
 
 use crate::batching::batches_by_length;
-use crate::bert::BERT_TENSORS;
+use crate::body::Body;
+use crate::dense::Dense;
 use crate::pipeline::TextPipeline;
-use crate::{Bert, Error, Result, TokenBatch};
+use crate::sentence_transformers::Step;
+use crate::{Error, Result, TokenBatch};
 
 /// A text encoder: tokenizer, transformer, pooling and normalisation.
 #[derive(Debug)]
 pub struct TextEncoder<B: Backend> {
     pipeline: TextPipeline,
-    model: Bert<B>,
+    body: Body<B>,
+    /// One for each dense step.
+    dense: Vec<Dense<B>>,
     device: B::Device,
 }
 
@@ -25,6 +29,8 @@ pub enum Prompt {
     Default,
     /// The model's prompt of this name.
     Named(String),
+    /// This text.
+    Text(String),
     /// Nothing.
     None,
 }
@@ -58,9 +64,12 @@ impl<B: Backend> TextEncoder<B> {
     /// Any of [`Error`]'s variants about files: what is missing, damaged, contradictory or unsupported.
     pub fn load(directory: &Path, device: &B::Device) -> Result<Self> {
         let (pipeline, weights) = TextPipeline::read(directory)?;
-        let model = pipeline.settings.bert.init(device);
-        let model = weights.load_into(model, &BERT_TENSORS, device)?;
-        Ok(Self { pipeline, model, device: device.clone() })
+        let body = Body::load(&pipeline.settings.architecture, weights.body, device)?;
+        let mut dense = Vec::new();
+        for (config, weights) in pipeline.settings.dense().zip(weights.dense) {
+            dense.push(Dense::load(config, weights, device)?);
+        }
+        Ok(Self { pipeline, body, dense, device: device.clone() })
     }
 
     /// The longest sequence in tokens, special tokens included; longer texts are cut.
@@ -80,7 +89,7 @@ impl<B: Backend> TextEncoder<B> {
     ) -> Result<Embeddings> {
         let prompt = self.pipeline.prompt(&options.prompt)?;
         let normalize = options.normalize.unwrap_or(self.pipeline.settings.normalize);
-        let dimensions = self.pipeline.settings.bert.hidden_size;
+        let dimensions = self.pipeline.settings.dimensions();
         let task = progress.task("embedding texts", Some(texts.len() as u64), Unit::Items);
 
         let sequences = self.pipeline.tokenize(texts, prompt)?;
@@ -100,8 +109,19 @@ impl<B: Backend> TextEncoder<B> {
     /// The vectors of one batch, row by row.
     fn embed_batch(&self, sequences: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
         let batch = TokenBatch::new(sequences, &self.device);
-        let states = self.model.forward(&batch);
+        let states = self.body.forward(&batch);
         let mut vectors = self.pipeline.settings.pooling.pool(states, &batch);
+        let mut dense = self.dense.iter();
+        for step in &self.pipeline.settings.steps {
+            match step {
+                Step::Normalize => vectors = normalize_rows(vectors),
+                Step::Dense { .. } => {
+                    if let Some(layer) = dense.next() {
+                        vectors = layer.forward(vectors);
+                    }
+                }
+            }
+        }
         if normalize {
             vectors = normalize_rows(vectors);
         }
@@ -114,11 +134,11 @@ impl<B: Backend> TextEncoder<B> {
 
 impl<B: Backend> Embedder for TextEncoder<B> {
     fn fingerprint(&self) -> Digest {
-        self.pipeline.fingerprint
+        self.pipeline.fingerprint()
     }
 
     fn dimensions(&self) -> usize {
-        self.pipeline.settings.bert.hidden_size
+        self.pipeline.settings.dimensions()
     }
 
     fn embed(&self, texts: &[&str], role: TextRole) -> coderag_core::Result<Embeddings> {

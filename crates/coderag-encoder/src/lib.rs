@@ -20,23 +20,31 @@
 
 pub mod engine;
 
+mod architecture;
 mod backend;
 mod batching;
 mod bert;
+mod body;
+mod checkpoint;
 mod cpu_encoder;
+mod dense;
 mod encoder;
 mod error;
 mod pipeline;
 mod pooling;
+mod qwen2;
 mod sentence_transformers;
 mod token_batch;
 mod tokenization;
 mod weights;
 
+pub use architecture::Architecture;
 pub use backend::CpuBackend;
 pub use bert::{Bert, BertConfig};
+pub use body::Body;
 pub use cpu_encoder::CpuEncoder;
 pub use encoder::{EncodeOptions, Prompt, TextEncoder};
 pub use error::{Error, Result};
 pub use pooling::Pooling;
+pub use qwen2::Qwen2Config;
 pub use token_batch::TokenBatch;

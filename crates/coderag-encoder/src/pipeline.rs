@@ -1,12 +1,14 @@
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use coderag_core::{Digest, Hasher};
+use memmap2::Mmap;
 
+use crate::checkpoint::Checkpoint;
 use crate::encoder::Prompt;
-use crate::sentence_transformers::SentenceTransformer;
+use crate::sentence_transformers::{SentenceTransformer, Step};
 use crate::tokenization::Tokenization;
-use crate::weights::Weights;
 use crate::{Error, Result};
 
 /// What turns texts into sequences of tokens, and what is known of a model besides its weights.
@@ -14,35 +16,69 @@ use crate::{Error, Result};
 pub(crate) struct TextPipeline {
     pub(crate) settings: SentenceTransformer,
     tokenization: Tokenization,
-    pub(crate) fingerprint: Digest,
+    /// The digest of the settings and the tokenizer.
+    described: Digest,
+    weights: Vec<Arc<Mmap>>,
+    fingerprint: OnceLock<Digest>,
+}
+
+/// A model's weights, found and mapped but not yet laid out.
+pub(crate) struct ModelWeights {
+    pub(crate) body: Checkpoint,
+    /// One for each dense step.
+    pub(crate) dense: Vec<Checkpoint>,
 }
 
 impl TextPipeline {
     /// Reads a model's directory, and maps its weights.
-    pub(crate) fn read(directory: &Path) -> Result<(Self, Weights)> {
+    pub(crate) fn read(directory: &Path) -> Result<(Self, ModelWeights)> {
         let settings = SentenceTransformer::read(directory)?;
         let tokenization = Tokenization::load(
             &settings.tokenizer,
-            settings.bert.vocab_size,
+            settings.architecture.vocab_size(),
             settings.max_tokens,
             settings.lower_case,
+            settings.padding_token.as_deref(),
         )?;
-        let weights = Weights::open(&settings.weights)?;
-        let fingerprint = fingerprint(&settings, weights.bytes())?;
+        let names = settings.architecture.checkpoint_names();
+        let body = Checkpoint::open(&settings.weights, names)?;
+        let mut dense = Vec::new();
+        for step in &settings.steps {
+            if let Step::Dense { config, weights } = step {
+                dense.push(config.open(weights)?);
+            }
+        }
+        let maps = [&body].into_iter().chain(&dense).flat_map(|checkpoint| checkpoint.maps());
+        let weights = maps.cloned().collect();
+        let described = describe(&settings)?;
         tracing::debug!(
             directory = %directory.display(),
-            dimensions = settings.bert.hidden_size,
+            dimensions = settings.dimensions(),
             max_tokens = settings.max_tokens,
-            %fingerprint,
-            "loaded an encoder"
+            "read an encoder's settings"
         );
-        Ok((Self { settings, tokenization, fingerprint }, weights))
+        let fingerprint = OnceLock::new();
+        let pipeline = Self { settings, tokenization, described, weights, fingerprint };
+        Ok((pipeline, ModelWeights { body, dense }))
+    }
+
+    /// The digest of all that decides the vectors. The first call reads all weights.
+    pub(crate) fn fingerprint(&self) -> Digest {
+        *self.fingerprint.get_or_init(|| {
+            let mut hasher = Hasher::new();
+            for weights in &self.weights {
+                hasher.update(Digest::of(&**weights).to_string());
+            }
+            hasher.update(self.described.to_string());
+            hasher.finish()
+        })
     }
 
     /// The text that a prompt puts before others.
-    pub(crate) fn prompt(&self, prompt: &Prompt) -> Result<&str> {
+    pub(crate) fn prompt<'a>(&'a self, prompt: &'a Prompt) -> Result<&'a str> {
         let name = match prompt {
             Prompt::None => return Ok(""),
+            Prompt::Text(text) => return Ok(text),
             Prompt::Named(name) => name,
             Prompt::Default => match &self.settings.default_prompt_name {
                 Some(name) => name,
@@ -70,14 +106,13 @@ impl TextPipeline {
     }
 }
 
-/// The digest of all that decides the vectors.
-fn fingerprint(settings: &SentenceTransformer, weights: &[u8]) -> Result<Digest> {
+/// The digest of the settings and the tokenizer.
+fn describe(settings: &SentenceTransformer) -> Result<Digest> {
     let path = &settings.tokenizer;
     let tokenizer = Digest::of_file(path)?;
     let described = serde_json::to_vec(settings)
         .map_err(|source| Error::Settings { path: path.clone(), source })?;
     let mut hasher = Hasher::new();
-    hasher.update(Digest::of(weights).to_string());
     hasher.update(tokenizer.to_string());
     hasher.update(described);
     Ok(hasher.finish())

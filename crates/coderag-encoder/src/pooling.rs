@@ -14,6 +14,8 @@ pub enum Pooling {
     Mean,
     /// The largest value of each dimension over the text's tokens, special tokens included.
     Max,
+    /// The state of the last token.
+    LastToken,
 }
 
 impl Pooling {
@@ -22,6 +24,12 @@ impl Pooling {
         let pooled = match self {
             Self::Cls => states.narrow(1, 0, 1),
             Self::Mean => batch.mean_weights().unsqueeze_dim::<3>(1).matmul(states),
+            Self::LastToken => {
+                let [_, _, dimensions] = states.dims();
+                let last =
+                    batch.last_tokens().unsqueeze_dim::<2>(1).expand([-1, dimensions as i64]);
+                states.gather(1, last.unsqueeze_dim(1))
+            }
             Self::Max => match batch.padding_bias() {
                 Some(bias) => (states + bias.unsqueeze_dim::<3>(2)).max_dim(1),
                 None => states.max_dim(1),

@@ -7,15 +7,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{BertConfig, Error, Pooling, Result};
+use crate::dense::DenseConfig;
+use crate::{Architecture, Error, Pooling, Result};
 
 /// The settings of a directory as sentence-transformers 2 to 6 write it. Serialised, they are everything
 /// besides weights and tokenizer that decides the vectors.
 #[derive(Debug, Serialize)]
 pub(crate) struct SentenceTransformer {
-    pub(crate) bert: BertConfig,
+    pub(crate) architecture: Architecture,
     pub(crate) pooling: Pooling,
-    /// Whether the vectors are scaled to length 1.
+    /// What follows pooling.
+    pub(crate) steps: Vec<Step>,
+    /// Whether the vectors are scaled to length 1 after that.
     pub(crate) normalize: bool,
     /// Put before texts, by name; `query` and `document` are always there, maybe empty.
     pub(crate) prompts: BTreeMap<String, String>,
@@ -24,10 +27,24 @@ pub(crate) struct SentenceTransformer {
     pub(crate) max_tokens: usize,
     /// Whether texts are lowered before the tokenizer's own normalisation.
     pub(crate) lower_case: bool,
+    /// What stands for an empty text where the tokenizer adds no special tokens.
+    pub(crate) padding_token: Option<String>,
+    /// A safetensors file, or the index of several.
     #[serde(skip)]
     pub(crate) weights: PathBuf,
     #[serde(skip)]
     pub(crate) tokenizer: PathBuf,
+}
+
+/// A module between pooling and the last normalisation.
+#[derive(Debug, Serialize)]
+pub(crate) enum Step {
+    Dense {
+        config: DenseConfig,
+        #[serde(skip)]
+        weights: PathBuf,
+    },
+    Normalize,
 }
 
 impl SentenceTransformer {
@@ -36,39 +53,74 @@ impl SentenceTransformer {
     pub(crate) fn read(directory: &Path) -> Result<Self> {
         let modules = Modules::read(directory)?;
         let body = &modules.transformer;
-        let bert = read_bert_config(&body.join("config.json"))?;
+        let architecture = Architecture::read(&body.join("config.json"))?;
+        let mut width = architecture.hidden_size();
         let pooling = match &modules.pooling {
-            Some(folder) => read_pooling(&folder.join("config.json"), bert.hidden_size)?,
+            Some(folder) => read_pooling(&folder.join("config.json"), width)?,
             None => Pooling::Mean,
         };
+        let mut steps = Vec::new();
+        for step in &modules.steps {
+            steps.push(match step {
+                StepFolder::Normalize => Step::Normalize,
+                StepFolder::Dense(folder) => {
+                    let config = DenseConfig::read(&folder.join("config.json"), width)?;
+                    width = config.out_features;
+                    Step::Dense { config, weights: find_weights(folder)? }
+                }
+            });
+        }
         let (prompts, default_prompt_name) = read_prompts(directory)?;
-        let limits: Limits =
-            read_optional(&body.join("sentence_bert_config.json"))?.unwrap_or_default();
-        let max_tokens = match limits.max_seq_length {
-            Some(limit) => limit,
-            None => read_tokenizer_limit(&body.join("tokenizer_config.json"))?,
-        };
-        let required = |file, hint| {
-            let path = body.join(file);
-            if path.is_file() { Ok(path) } else { Err(Error::Missing { path, hint }) }
-        };
+        let limits = TransformerSettings::read(body)?;
+        let tokenizer = TokenizerConfig::read(&body.join("tokenizer_config.json"))?;
+        let max_tokens = limits.max_seq_length.unwrap_or(tokenizer.max_tokens);
         Ok(Self {
             pooling,
+            steps,
             normalize: modules.normalize,
             prompts,
             default_prompt_name,
-            max_tokens: max_tokens.min(bert.max_position_embeddings),
+            max_tokens: max_tokens.min(architecture.max_tokens()),
             lower_case: limits.do_lower_case,
-            weights: required(
-                "model.safetensors",
-                "weights are read from this file only; other formats must be converted",
-            )?,
-            tokenizer: required(
+            padding_token: tokenizer.padding_token,
+            weights: find_weights(body)?,
+            tokenizer: find(
+                body,
                 "tokenizer.json",
                 "save the tokenizer with a current transformers to get it",
             )?,
-            bert,
+            architecture,
         })
+    }
+
+    /// The dense layers among the steps, in order.
+    pub(crate) fn dense(&self) -> impl DoubleEndedIterator<Item = &DenseConfig> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Dense { config, .. } => Some(config),
+            Step::Normalize => None,
+        })
+    }
+
+    /// The width of a vector.
+    pub(crate) fn dimensions(&self) -> usize {
+        let hidden_size = self.architecture.hidden_size();
+        self.dense().next_back().map_or(hidden_size, |dense| dense.out_features)
+    }
+}
+
+/// A file that must be in a folder.
+fn find(folder: &Path, file: &str, hint: &'static str) -> Result<PathBuf> {
+    let path = folder.join(file);
+    if path.is_file() { Ok(path) } else { Err(Error::Missing { path, hint }) }
+}
+
+/// The weights in a folder: one file, or the index of several.
+fn find_weights(folder: &Path) -> Result<PathBuf> {
+    let index = folder.join("model.safetensors.index.json");
+    let hint = "weights are read from this file only; other formats must be converted";
+    match find(folder, "model.safetensors", hint) {
+        Err(_) if index.is_file() => Ok(index),
+        found => found,
     }
 }
 
@@ -77,7 +129,15 @@ struct Modules {
     transformer: PathBuf,
     /// Nothing where the directory is a bare transformers model.
     pooling: Option<PathBuf>,
+    steps: Vec<StepFolder>,
+    /// Whether the last step is to normalise.
     normalize: bool,
+}
+
+/// A step after pooling, with its folder where it has one.
+enum StepFolder {
+    Dense(PathBuf),
+    Normalize,
 }
 
 impl Modules {
@@ -93,57 +153,52 @@ impl Modules {
             if !directory.join("config.json").is_file() {
                 return Err(Error::Missing { path, hint: "is this a model directory?" });
             }
-            return Ok(Self { transformer: directory.into(), pooling: None, normalize: false });
+            let transformer = directory.into();
+            return Ok(Self { transformer, pooling: None, steps: Vec::new(), normalize: false });
         };
         // Python's path to the class moved between versions; its name stayed.
         let kind = |entry: &Entry| entry.class.rsplit('.').next().unwrap_or_default().to_owned();
         let kinds: Vec<String> = entries.iter().map(kind).collect();
         let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
-        let normalize = match kinds[..] {
-            ["Transformer", "Pooling"] => false,
-            ["Transformer", "Pooling", "Normalize"] => true,
+        let known = ["Transformer", "Pooling", "Dense", "Dropout", "Normalize"];
+        let (transformer, pooling, rest) = match &*entries {
+            [transformer, pooling, rest @ ..]
+                if kinds[0] == "Transformer"
+                    && kinds[1] == "Pooling"
+                    && kinds[2..].iter().all(|kind| known[2..].contains(kind)) =>
+            {
+                (transformer, pooling, rest)
+            }
             _ => {
-                let known = ["Transformer", "Pooling", "Normalize"];
                 let what = match entries.iter().find(|entry| !known.contains(&&*kind(entry))) {
                     Some(entry) => format!("the module type `{}` is not supported", entry.class),
                     None => format!("the module order {} is not supported", kinds.join(", ")),
                 };
-                let what = format!("{what}; a model is Transformer, Pooling and maybe Normalize");
+                let what = format!(
+                    "{what}; a model is Transformer, Pooling and maybe Dense and Normalize"
+                );
                 return Err(Error::Unsupported { path, what });
             }
         };
-        let folder = |index: usize| entries.get(index).map(|entry| directory.join(&entry.path));
+        let mut steps: Vec<StepFolder> = rest
+            .iter()
+            .filter_map(|entry| match &*kind(entry) {
+                "Dense" => Some(StepFolder::Dense(directory.join(&entry.path))),
+                "Normalize" => Some(StepFolder::Normalize),
+                // Dropout works in training only.
+                _ => None,
+            })
+            .collect();
+        let normalize = matches!(steps.last(), Some(StepFolder::Normalize));
+        if normalize {
+            steps.pop();
+        }
         Ok(Self {
-            transformer: folder(0).unwrap_or_else(|| directory.into()),
-            pooling: folder(1),
+            transformer: directory.join(&transformer.path),
+            pooling: Some(directory.join(&pooling.path)),
+            steps,
             normalize,
         })
-    }
-}
-
-fn read_bert_config(path: &Path) -> Result<BertConfig> {
-    let settings: Map<String, Value> = read_optional(path)?.ok_or_else(|| Error::Missing {
-        path: path.into(),
-        hint: "it tells the model's architecture",
-    })?;
-    // What the key must be, where it is there at all.
-    let supported = [
-        ("model_type", Value::from("bert")),
-        ("hidden_act", Value::from("gelu")),
-        ("position_embedding_type", Value::from("absolute")),
-        ("is_decoder", Value::from(false)),
-    ];
-    for (key, only) in supported {
-        if let Some(value) = settings.get(key).filter(|value| **value != only) {
-            let what = format!("{key} {value} is not supported, only {only}");
-            return Err(Error::Unsupported { path: path.into(), what });
-        }
-    }
-    let config: BertConfig = serde_json::from_value(settings.into())
-        .map_err(|source| Error::Settings { path: path.into(), source })?;
-    match config.problem() {
-        None => Ok(config),
-        Some(problem) => Err(Error::Invalid { path: path.into(), problem }),
     }
 }
 
@@ -164,10 +219,7 @@ fn read_pooling(path: &Path, hidden_size: usize) -> Result<Pooling> {
         One(String),
         Several(Vec<String>),
     }
-    let settings: Settings = read_optional(path)?.ok_or_else(|| Error::Missing {
-        path: path.into(),
-        hint: "it tells how token states become one vector",
-    })?;
+    let settings: Settings = read_required(path, "it tells how token states become one vector")?;
     let unsupported = |what| Err(Error::Unsupported { path: path.into(), what });
     let invalid = |problem| Err(Error::Invalid { path: path.into(), problem });
     if let Some(dimension) = settings.embedding_dimension.filter(|size| *size != hidden_size) {
@@ -191,9 +243,10 @@ fn read_pooling(path: &Path, hidden_size: usize) -> Result<Pooling> {
         ["cls" | "cls_token"] => Ok(Pooling::Cls),
         ["mean" | "mean_tokens"] => Ok(Pooling::Mean),
         ["max" | "max_tokens"] => Ok(Pooling::Max),
+        ["lasttoken"] => Ok(Pooling::LastToken),
         [] => invalid("no pooling mode is switched on".into()),
         [mode] => unsupported(format!(
-            "the pooling mode `{mode}` is not supported, only cls, mean and max"
+            "the pooling mode `{mode}` is not supported, only cls, mean, max and lasttoken"
         )),
         _ => unsupported(format!("pooling by {} together is not supported", modes.join(", "))),
     }
@@ -225,22 +278,83 @@ fn read_prompts(directory: &Path) -> Result<(BTreeMap<String, String>, Option<St
     }
 }
 
-/// `sentence_bert_config.json`.
+/// The settings of the Transformer module.
 #[derive(Default, Deserialize)]
-struct Limits {
+struct TransformerSettings {
     max_seq_length: Option<usize>,
     #[serde(default)]
     do_lower_case: bool,
+    transformer_task: Option<String>,
+    /// What sentence-transformers passes on when it reads `config.json`; the name changed in version 6.
+    #[serde(alias = "config_kwargs")]
+    config_args: Option<Map<String, Value>>,
 }
 
-/// The tokenizer's own limit, which transformers writes as 1e30 where there is none.
-fn read_tokenizer_limit(path: &Path) -> Result<usize> {
-    #[derive(Default, Deserialize)]
-    struct Settings {
-        model_max_length: Option<f64>,
+impl TransformerSettings {
+    fn read(body: &Path) -> Result<Self> {
+        /// Old versions wrote the family into the name.
+        const FILES: [&str; 4] = [
+            "sentence_bert_config.json",
+            "sentence_roberta_config.json",
+            "sentence_xlm-roberta_config.json",
+            "sentence_xlm_roberta_config.json",
+        ];
+        let paths = FILES.map(|file| body.join(file));
+        let Some(path) = paths.into_iter().find(|path| path.is_file()) else {
+            return Ok(Self::default());
+        };
+        let settings: Self = read_required(&path, "it was there a moment ago")?;
+        let unsupported = |what| Err(Error::Unsupported { path: path.clone(), what });
+        if let Some(task) = &settings.transformer_task
+            && task != "feature-extraction"
+        {
+            return unsupported(format!(
+                "transformer_task `{task}` is not supported, only feature-extraction"
+            ));
+        }
+        let overridden = settings.config_args.iter().flat_map(Map::keys);
+        match overridden.into_iter().find(|key| *key != "trust_remote_code") {
+            Some(key) => {
+                unsupported(format!("config_args overrides {key} of config.json; set it there"))
+            }
+            None => Ok(settings),
+        }
     }
-    let settings: Settings = read_optional(path)?.unwrap_or_default();
-    Ok(settings.model_max_length.map_or(usize::MAX, |limit| limit as usize))
+}
+
+/// `tokenizer_config.json`.
+struct TokenizerConfig {
+    /// The tokenizer's own limit, which transformers writes as 1e30 where there is none.
+    max_tokens: usize,
+    padding_token: Option<String>,
+}
+
+impl TokenizerConfig {
+    fn read(path: &Path) -> Result<Self> {
+        #[derive(Default, Deserialize)]
+        struct Settings {
+            model_max_length: Option<f64>,
+            pad_token: Option<Token>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Token {
+            Text(String),
+            Described { content: String },
+        }
+        let settings: Settings = read_optional(path)?.unwrap_or_default();
+        Ok(Self {
+            max_tokens: settings.model_max_length.map_or(usize::MAX, |limit| limit as usize),
+            padding_token: settings.pad_token.map(|token| match token {
+                Token::Text(content) | Token::Described { content } => content,
+            }),
+        })
+    }
+}
+
+/// Parses a JSON file that must be there.
+pub(crate) fn read_required<T: DeserializeOwned>(path: &Path, hint: &'static str) -> Result<T> {
+    read_optional(path)?.ok_or_else(|| Error::Missing { path: path.into(), hint })
 }
 
 /// Parses a JSON file; nothing when it does not exist.

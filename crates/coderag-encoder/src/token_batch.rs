@@ -48,6 +48,13 @@ impl<B: Backend> TokenBatch<B> {
         self.fill(|length| 1.0 / length as f32, 0.0)
     }
 
+    /// The place of each sequence's last token, `[batch]`.
+    pub fn last_tokens(&self) -> Tensor<B, 1, Int> {
+        let last: Vec<i64> =
+            self.lengths.iter().map(|&length| length.saturating_sub(1) as i64).collect();
+        Tensor::from_data(TensorData::from(last.as_slice()), &self.input_ids.device())
+    }
+
     /// `[batch, tokens]` with one value for each sequence's real tokens and another for padding.
     fn fill(&self, real: impl Fn(usize) -> f32, padding: f32) -> Tensor<B, 2> {
         let [batch, tokens] = self.shape();

@@ -3,14 +3,18 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 use tokenizers::normalizers::{Lowercase, Sequence};
-use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
+use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationParams};
 
 use crate::{Error, Result};
 
 /// A `tokenizer.json`, set up as sentence-transformers does: special tokens added, cut at the model's
 /// length limit, not padded.
 #[derive(Debug)]
-pub(crate) struct Tokenization(Tokenizer);
+pub(crate) struct Tokenization {
+    tokenizer: Tokenizer,
+    /// What an empty text becomes where no special tokens are added.
+    padding: Option<u32>,
+}
 
 impl Tokenization {
     /// Reads a tokenizer for a model of `vocab_size` tokens; a sequence has at most `max_tokens`, special
@@ -20,6 +24,7 @@ impl Tokenization {
         vocab_size: usize,
         max_tokens: usize,
         lower_case: bool,
+        padding_token: Option<&str>,
     ) -> Result<Self> {
         let invalid = |problem| Error::Invalid { path: path.to_owned(), problem };
         let unreadable = |source| Error::Tokenizer { path: path.to_owned(), source };
@@ -30,8 +35,12 @@ impl Tokenization {
             .map_err(unreadable)?;
         let special =
             tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
-        if special == 0 {
-            return Err(invalid("it adds no special tokens, so an empty text has none".into()));
+        let padding = padding_token.and_then(|token| tokenizer.token_to_id(token));
+        if special == 0 && padding.is_none() {
+            return Err(invalid(
+                "it adds no special tokens and has no padding token, so an empty text is nothing"
+                    .into(),
+            ));
         }
         if max_tokens <= special {
             return Err(invalid(format!(
@@ -55,16 +64,20 @@ impl Tokenization {
                 "token {largest} is outside the vocab_size {vocab_size} of config.json"
             )));
         }
-        Ok(Self(tokenizer))
+        Ok(Self { tokenizer, padding })
     }
 
-    /// The token ids of each text, each at least the special tokens.
+    /// The token ids of each text, at least one.
     pub(crate) fn encode<'a>(
         &self,
         texts: impl Iterator<Item = Cow<'a, str>>,
     ) -> Result<Vec<Vec<u32>>> {
         let encodings =
-            self.0.encode_batch_fast(texts.collect(), true).map_err(Error::Tokenization)?;
-        Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+            self.tokenizer.encode_batch_fast(texts.collect(), true).map_err(Error::Tokenization)?;
+        let ids = |encoding: &Encoding| match encoding.get_ids() {
+            [] => self.padding.into_iter().collect(),
+            ids => ids.to_vec(),
+        };
+        Ok(encodings.iter().map(ids).collect())
     }
 }

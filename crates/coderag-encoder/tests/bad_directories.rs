@@ -93,19 +93,19 @@ fn what_is_not_supported_is_named() {
     assert_refused(
         |model| {
             model.edit("modules.json", |file| {
-                file[2]["type"] = "sentence_transformers.models.Dense".into();
+                file[2]["type"] = "sentence_transformers.models.LSTM".into();
             });
         },
-        "`MODEL/modules.json`: the module type `sentence_transformers.models.Dense` is not supported; \
-         a model is Transformer, Pooling and maybe Normalize",
+        "`MODEL/modules.json`: the module type `sentence_transformers.models.LSTM` is not supported; \
+         a model is Transformer, Pooling and maybe Dense and Normalize",
     );
     assert_refused(
         |model| model.edit("modules.json", |file| file.as_array_mut().unwrap().swap(1, 2)),
         "`MODEL/modules.json`: the module order Transformer, Normalize, Pooling is not supported; \
-         a model is Transformer, Pooling and maybe Normalize",
+         a model is Transformer, Pooling and maybe Dense and Normalize",
     );
     for (key, value, only) in [
-        ("model_type", "roberta", "\"bert\""),
+        ("model_type", "deberta-v2", "bert, roberta, xlm-roberta, qwen2 and qwen3"),
         ("hidden_act", "relu", "\"gelu\""),
         ("position_embedding_type", "relative_key", "\"absolute\""),
     ] {
@@ -120,9 +120,9 @@ fn what_is_not_supported_is_named() {
         }
     };
     assert_refused(
-        pooling(r#"{"embedding_dimension": 32, "pooling_mode": "lasttoken"}"#),
-        "`MODEL/1_Pooling/config.json`: the pooling mode `lasttoken` is not supported, only cls, \
-         mean and max",
+        pooling(r#"{"embedding_dimension": 32, "pooling_mode": "weightedmean"}"#),
+        "`MODEL/1_Pooling/config.json`: the pooling mode `weightedmean` is not supported, only \
+         cls, mean, max and lasttoken",
     );
     assert_refused(
         pooling(r#"{"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true}"#),
@@ -131,6 +131,25 @@ fn what_is_not_supported_is_named() {
     assert_refused(
         pooling(r#"{"pooling_mode": "mean", "include_prompt": false}"#),
         "`MODEL/1_Pooling/config.json`: include_prompt false is not supported",
+    );
+    assert_refused(
+        |model| model.edit("config.json", |file| file["quantization_config"] = "int4".into()),
+        "`MODEL/config.json`: quantization_config \"int4\" is not supported, only null",
+    );
+    assert_refused(
+        |model| {
+            model.write("sentence_bert_config.json", r#"{"transformer_task": "fill-mask"}"#);
+        },
+        "`MODEL/sentence_bert_config.json`: transformer_task `fill-mask` is not supported, only \
+         feature-extraction",
+    );
+    assert_refused(
+        |model| {
+            let settings = r#"{"config_args": {"hidden_act": "relu"}}"#;
+            model.write("sentence_bert_config.json", settings);
+        },
+        "`MODEL/sentence_bert_config.json`: config_args overrides hidden_act of config.json; set it \
+         there",
     );
 }
 
@@ -199,8 +218,10 @@ fn a_tokenizer_that_does_not_fit_is_refused() {
     assert_refused(
         |model| {
             model.edit("tokenizer.json", |file| file["post_processor"] = serde_json::Value::Null);
+            model.remove("tokenizer_config.json");
         },
-        "`MODEL/tokenizer.json`: it adds no special tokens, so an empty text has none",
+        "`MODEL/tokenizer.json`: it adds no special tokens and has no padding token, so an empty text \
+         is nothing",
     );
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use coderag_core::Silent;
 use coderag_encoder::engine::{Cpu, Engine, EngineOptions, Precision};
-use coderag_encoder::{BertConfig, CpuEncoder, EncodeOptions, Error, Pooling};
+use coderag_encoder::{Architecture, CpuEncoder, EncodeOptions, Error, Pooling};
 use fixtures::{Encoders, StoredTensor, TemporaryModel, borrowed, texts};
 
 /// Hidden size, heads, size inside the feed-forward network, layers.
@@ -110,9 +110,9 @@ fn vectors_of_any_size_of_model_are_those_of_burn() {
 
 /// The engine alone, on sequences of token ids.
 fn engine(model: &TemporaryModel, options: &EngineOptions) -> Engine {
-    let config: BertConfig = serde_json::from_slice(&model.read("config.json")).unwrap();
+    let architecture = Architecture::read(&model.path().join("config.json")).unwrap();
     let weights = model.path().join("model.safetensors");
-    Engine::load(&weights, &config, Pooling::Mean, options).unwrap()
+    Engine::load(&weights, &architecture, Pooling::Mean, options).unwrap()
 }
 
 /// Sequences of every length that the model takes.

@@ -1,12 +1,12 @@
 #![allow(unsafe_code)]
 
-use super::checkpoint::{Checkpoint, Tensor};
 use super::elementwise::LayerNorm;
 use super::layer::Norm;
 use super::matrix::Matrix;
 use super::profile::Stage;
 use super::worker::Worker;
 use crate::BertConfig;
+use crate::checkpoint::{Checkpoint, Tensor};
 
 /// The sum of the word, position and segment embeddings, normalised.
 #[derive(Debug)]

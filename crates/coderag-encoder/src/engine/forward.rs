@@ -17,11 +17,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new<'a>(sequences: impl Iterator<Item = &'a [u32]>) -> Self {
+    pub(super) fn new<'a>(sequences: impl Iterator<Item = &'a [u32]>, config: &BertConfig) -> Self {
         let mut batch = Self { tokens: Vec::new(), sequences: Vec::new() };
         for ids in sequences {
             let start = batch.tokens.len();
-            let tokens = ids.iter().zip(0..).map(|(&id, position)| Token { id, position });
+            let positions = config.positions(ids);
+            let tokens = ids.iter().zip(positions).map(|(&id, position)| Token { id, position });
             batch.tokens.extend(tokens);
             batch.sequences.push(start..batch.tokens.len());
         }

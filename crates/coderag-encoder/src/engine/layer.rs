@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use super::Precision;
 use super::attention::attend;
-use super::checkpoint::Checkpoint;
 use super::elementwise::LayerNorm;
 use super::kernels::Kernels;
 use super::linear::{Activation, Linear, LinearPart};
@@ -14,6 +13,7 @@ use super::team::Member;
 use super::worker::Worker;
 use super::workspace::Workspace;
 use crate::BertConfig;
+use crate::checkpoint::Checkpoint;
 
 /// One transformer block with normalisation after each residual sum (post-LN).
 #[derive(Debug)]

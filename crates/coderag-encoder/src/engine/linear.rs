@@ -5,13 +5,13 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use super::Precision;
 use super::buffer::Buffer;
-use super::checkpoint::{Checkpoint, Tensor};
 use super::elementwise::{Quantized, nearest};
 use super::kernels::{Dequantization, Kernels, PANEL, Product};
 use super::matrix::Matrix;
 use super::profile::Stage;
 use super::team::Member;
 use super::worker::Worker;
+use crate::checkpoint::{Checkpoint, Tensor};
 
 /// A linear layer with its weights in the order in which the kernels read them.
 #[derive(Debug)]

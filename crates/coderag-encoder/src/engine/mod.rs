@@ -9,7 +9,6 @@
 
 mod attention;
 mod buffer;
-mod checkpoint;
 mod cpu;
 mod elementwise;
 mod embedding;

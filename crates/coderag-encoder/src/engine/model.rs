@@ -5,7 +5,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::checkpoint::Checkpoint;
 use super::embedding::TokenEmbedding;
 use super::forward::{Batch, Weights};
 use super::kernels::Kernels;
@@ -15,7 +14,8 @@ use super::team::{Member, Team};
 use super::worker::Worker;
 use super::workspace::Workspace;
 use super::{Cpu, Precision};
-use crate::{BertConfig, Error, Pooling, Result};
+use crate::checkpoint::Checkpoint;
+use crate::{Architecture, BertConfig, Error, Pooling, Result};
 
 /// How an [`Engine`] computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,21 +53,36 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Reads a checkpoint as transformers' `BertModel` writes it, with or without the prefix `bert.`, in
-    /// f32, f16 or bf16.
+    /// Reads a checkpoint as transformers writes it, with or without a task head, in f32, f16 or bf16: a
+    /// safetensors file, or the index of several (`model.safetensors.index.json`).
     ///
     /// # Errors
     /// [`Error::Core`] and [`Error::Damaged`] about the file, [`Error::Weights`] when its tensors are not
     /// the configuration's, [`Error::Invalid`], [`Error::Cpu`] and [`Error::Threads`].
     pub fn load(
         weights: &Path,
-        config: &BertConfig,
+        architecture: &Architecture,
         pooling: Pooling,
         options: &EngineOptions,
     ) -> Result<Self> {
-        if let Some(problem) = config.problem() {
+        if let Some(problem) = architecture.problem() {
             return Err(Error::Invalid { path: weights.to_owned(), problem });
         }
+        let checkpoint = Checkpoint::open(weights, architecture.checkpoint_names())?;
+        Self::new(checkpoint, architecture, pooling, options)
+    }
+
+    /// Lays out the weights of a checkpoint.
+    pub(crate) fn new(
+        mut checkpoint: Checkpoint,
+        architecture: &Architecture,
+        pooling: Pooling,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        let config = match architecture {
+            Architecture::Bert(config) => config,
+            Architecture::Qwen2(_) => return Err(Error::Backend("Qwen2 is not there yet".into())),
+        };
         let kernels = Kernels::for_cpu(match options.cpu {
             Some(cpu) => cpu,
             None => Cpu::detect()?,
@@ -77,7 +92,6 @@ impl Engine {
             .unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
             .max(1);
         let team = Team::start(threads).map_err(|source| Error::Threads { threads, source })?;
-        let mut checkpoint = Checkpoint::open(weights)?;
         let embedding = TokenEmbedding::take(&mut checkpoint, config);
         let layers: Vec<LayerParts> = (0..config.num_hidden_layers)
             .map(|index| LayerParts::take(&mut checkpoint, config, index))
@@ -141,7 +155,7 @@ impl Engine {
             let rows = Mutex::new(&mut *vectors);
             self.team.run(&|_| {
                 while let Some(indices) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let batch = Batch::new(indices.iter().map(|&index| sequences[index]));
+                    let batch = self.batch(sequences, indices);
                     let workspace = self.workspace(1, &batch);
                     self.forward(Member::alone(), &batch, &workspace);
                     self.collect(workspace, indices, &rows);
@@ -155,7 +169,7 @@ impl Engine {
     fn encode_together(&self, sequences: &[&[u32]], indices: &[usize], rows: &Mutex<&mut [f32]>) {
         /// Below so many multiplications waking a thread takes longer than it helps.
         const WORTH_A_THREAD: usize = 4_000_000;
-        let batch = Batch::new(indices.iter().map(|&index| sequences[index]));
+        let batch = self.batch(sequences, indices);
         let BertConfig { hidden_size, intermediate_size, num_hidden_layers, .. } = self.config;
         let layer = hidden_size * (4 * hidden_size + 2 * intermediate_size);
         let workspace;
@@ -179,6 +193,10 @@ impl Engine {
         unsafe {
             weights.forward(&worker, batch, workspace, config, *pooling);
         }
+    }
+
+    fn batch(&self, sequences: &[&[u32]], indices: &[usize]) -> Batch {
+        Batch::new(indices.iter().map(|&index| sequences[index]), &self.config)
     }
 
     /// Memory for a batch.
@@ -230,7 +248,7 @@ impl Engine {
     }
 
     fn check_sequences(&self, sequences: &[&[u32]]) -> Result<()> {
-        let longest = self.config.max_position_embeddings;
+        let longest = self.config.max_tokens();
         let vocabulary = self.config.vocab_size;
         for (index, ids) in sequences.iter().enumerate() {
             let problem = if ids.is_empty() {

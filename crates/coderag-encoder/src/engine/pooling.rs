@@ -20,6 +20,8 @@ impl Pooling {
                 }
                 kernels.add_scaled(pooled, state, 1.0 / tokens as f32);
             }
+            Self::LastToken if position + 1 == tokens => pooled.copy_from_slice(state),
+            Self::LastToken => {}
             Self::Max if position == 0 => pooled.copy_from_slice(state),
             Self::Max => {
                 for (pooled, &value) in pooled.iter_mut().zip(state) {

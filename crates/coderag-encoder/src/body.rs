@@ -1,0 +1,44 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use crate::bert::BERT_MODULES;
+use crate::checkpoint::Checkpoint;
+use crate::weights::load_into;
+use crate::{Architecture, Bert, Result, TokenBatch};
+
+/// The transformer of a text encoder, of any [`Architecture`].
+#[derive(Module, Debug)]
+pub enum Body<B: Backend> {
+    /// See [`Bert`].
+    Bert(Bert<B>),
+}
+
+impl<B: Backend> Body<B> {
+    /// Reads the weights.
+    pub(crate) fn load(
+        architecture: &Architecture,
+        mut checkpoint: Checkpoint,
+        device: &B::Device,
+    ) -> Result<Self> {
+        let body = match architecture {
+            Architecture::Bert(config) => {
+                let bert = config.init(device);
+                Self::Bert(load_into(bert, &mut checkpoint, BERT_MODULES, device))
+            }
+            Architecture::Qwen2(_) => {
+                return Err(crate::Error::Backend("Qwen2 is not there yet".into()));
+            }
+        };
+        checkpoint.finish()?;
+        Ok(body)
+    }
+
+    /// The state of every token after the last block, `[batch, tokens, hidden_size]`; what stands at
+    /// padded positions means nothing. No sequence may be longer than the architecture's `max_tokens`.
+    pub fn forward(&self, batch: &TokenBatch<B>) -> Tensor<B, 3> {
+        match self {
+            Self::Bert(bert) => bert.forward(batch),
+        }
+    }
+}
