@@ -1,19 +1,20 @@
-//! Text encoders in burn: sentence-transformers directories in, L2-normalised vectors out.
+//! Text encoders: sentence-transformers directories in, vectors out.
 //!
-//! [`CpuEncoder`] reads a directory as sentence-transformers writes it (BERT body, pooling, prompts,
-//! length limit) and embeds texts on the processor, with kernels of its own ([`engine`]). [`TextEncoder`]
-//! does the same on any burn backend and is what the engine is tested against; its parts are public for
-//! training: [`BertConfig`] and [`Bert`], [`Pooling`], [`TokenBatch`]. Nothing here knows where models come
-//! from, what an index is, or how training goes.
+//! [`CpuEncoder`] reads a directory as sentence-transformers writes it (BERT, RoBERTa, Qwen2 or Qwen3 body,
+//! pooling, dense layers, prompts, length limit) and embeds texts on the processor, with kernels of its own
+//! ([`engine`]). [`TextEncoder`] does the same on any burn backend and is what the engine is tested against;
+//! its parts are public for training: [`Architecture`] and [`Body`], [`Pooling`], [`TokenBatch`]. Nothing
+//! here knows where models come from, what an index is, or how training goes.
 //!
-//! ```no_run
+//! ```
 //! use coderag_core::{Embedder, TextRole};
 //! use coderag_encoder::CpuEncoder;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let encoder = CpuEncoder::load("all-MiniLM-L6-v2".as_ref(), &Default::default())?;
+//! # let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/small-bert");
+//! let encoder = CpuEncoder::load(directory.as_ref(), &Default::default())?;
 //! let vectors = encoder.embed(&["How many singers do we have?"], TextRole::Query)?;
-//! assert_eq!(vectors.dimensions(), 384);
+//! assert_eq!((vectors.len(), vectors.dimensions()), (1, encoder.dimensions()));
 //! # Ok(())
 //! # }
 //! ```

@@ -14,9 +14,9 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     pub(crate) device: Device,
 
-    /// How many threads to use [default: all cores].
-    #[arg(long, global = true, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
+    /// How many threads to use, at most 1024 [default: all cores].
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
 
     /// Say more on standard error; repeat for more.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

@@ -31,7 +31,7 @@ impl Session {
         // This build runs on the processor alone, so both choices mean the same.
         let (Device::Auto | Device::Cpu) = arguments.device;
         let threads = match arguments.threads {
-            Some(threads) => threads.get(),
+            Some(threads) => threads.into(),
             None => available_parallelism().context("cannot count the processor's cores")?.get(),
         };
         // The pool that burn and the index share.
