@@ -41,6 +41,21 @@ impl CpuEncoder {
         self.pipeline.settings.max_tokens
     }
 
+    /// What computes the vectors: its settings, and how long its stages took.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The token ids of each text with the prompt before it, special tokens included, cut to
+    /// [`max_tokens`](Self::max_tokens).
+    ///
+    /// # Errors
+    /// [`Error::UnknownPrompt`](crate::Error::UnknownPrompt) or
+    /// [`Error::Tokenization`](crate::Error::Tokenization).
+    pub fn tokenize(&self, texts: &[&str], prompt: &Prompt) -> Result<Vec<Vec<u32>>> {
+        self.pipeline.tokenize(texts, self.pipeline.prompt(prompt)?)
+    }
+
     /// Embeds texts in order, `[texts.len(), dimensions]`.
     ///
     /// # Errors
