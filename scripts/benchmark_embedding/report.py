@@ -289,7 +289,8 @@ def profile(results):
         for column in columns.values():
             peak = column[key]
             row += [f"{peak:.0f}", f"{100 * column['rate'] / peak:.0f} %"] if peak else ["", ""]
-        rows.append(row)
+        if any(column[key] for column in columns.values()):
+            rows.append(row)
     header = [""] + [cell for name in columns for cell in (f"{name}, seconds", "share")]
     lines = [
         "## Where the engine's time goes",
