@@ -23,15 +23,6 @@ QUERY_COMPARISONS = [
 ]
 # The workers that measure the machine, and what their rows are called.
 YARDSTICKS = {"matrix product": "a matrix product", "arithmetic": "registers alone"}
-STAGES = [
-    "embedding",
-    "preparation",
-    "linear",
-    "activation",
-    "attention",
-    "normalization",
-    "pooling",
-]
 
 
 def markdown(results):
@@ -272,9 +263,8 @@ def profile(results):
             columns[precision] = profile_of(results, precision, rounds)
     if not columns:
         return None
-    parts = ["tokenization", *STAGES, "rest"]
     rows = []
-    for part in parts:
+    for part in next(iter(columns.values()))["parts"]:
         row = [part]
         for column in columns.values():
             row += [f"{column[part]:.2f}", f"{100 * column[part] / column['total']:.1f} %"]
@@ -318,14 +308,15 @@ def profile(results):
 
 
 def profile_of(results, precision, rounds):
-    """Seconds of each part, `total`, and linear's `rate` beside the yardsticks', in GFLOP/s."""
+    """Seconds of each of `parts`, `total`, and linear's `rate` beside the yardsticks', in GFLOP/s."""
     threads = results["threads"]
     column = {"tokenization": statistics.median(one["tokenization_seconds"] for one in rounds)}
-    for stage in STAGES:
+    for stage in rounds[0]["stage_seconds"]:
         seconds = statistics.median(one["stage_seconds"][stage] for one in rounds)
         column[stage] = seconds / threads
     total = statistics.median(one["seconds"] for one in rounds)
     column["rest"] = total - sum(column.values())
+    column["parts"] = list(column)
     column["total"] = total
     operations = linear_operations(results["model"], rounds[0]["tokens"])
     column["rate"] = operations / column["linear"] / 1e9

@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// 10^9 operations a second over all threads.
-fn rate(threads: usize, loop_of: fn(usize) -> usize) -> f64 {
+fn rate(threads: usize, loop_of: Loop) -> f64 {
     let start = Instant::now();
     let operations: usize = thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| loop_of(STEPS))).collect();
@@ -55,9 +55,13 @@ fn rate(threads: usize, loop_of: fn(usize) -> usize) -> f64 {
     operations as f64 / start.elapsed().as_secs_f64() / 1e9
 }
 
-/// The loops that this machine can run: each does so many steps and returns its number of operations.
-fn loops() -> Vec<(&'static str, fn(usize) -> usize)> {
-    let mut loops: Vec<(&'static str, fn(usize) -> usize)> = Vec::new();
+/// Does so many steps and returns its number of operations.
+type Loop = fn(usize) -> usize;
+
+/// The loops that this machine can run, by number format.
+fn loops() -> Vec<(&'static str, Loop)> {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+    let mut loops: Vec<(&'static str, Loop)> = Vec::new();
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
     {

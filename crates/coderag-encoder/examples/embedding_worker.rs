@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use coderag_core::{Embeddings, Silent};
-use coderag_encoder::engine::{EngineOptions, Stage};
+use coderag_encoder::engine::EngineOptions;
 use coderag_encoder::{CpuEncoder, EncodeOptions, Prompt};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -116,7 +116,8 @@ fn timed_encoding(
         .iter()
         .zip(encoder.engine().profile())
         .map(|((_, before), (stage, after))| {
-            (name(stage).to_owned(), json!(after.saturating_sub(*before).as_secs_f64()))
+            let name = format!("{stage:?}").to_lowercase();
+            (name, json!(after.saturating_sub(*before).as_secs_f64()))
         })
         .collect();
 
@@ -135,18 +136,6 @@ fn timed_encoding(
         "stage_seconds": stages,
     });
     Ok((embeddings, timing))
-}
-
-fn name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Embedding => "embedding",
-        Stage::Preparation => "preparation",
-        Stage::Linear => "linear",
-        Stage::Activation => "activation",
-        Stage::Attention => "attention",
-        Stage::Normalization => "normalization",
-        Stage::Pooling => "pooling",
-    }
 }
 
 fn timed_queries(encoder: &CpuEncoder, text: &str, calls: usize) -> Result<Value, Box<dyn Error>> {
