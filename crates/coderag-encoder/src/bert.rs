@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{EmbeddingConfig, LayerNorm, LayerNormConfig, LinearConfig};
 use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::TokenBatch;
 use crate::checkpoint::CheckpointNames;
-use crate::weights::ModuleNames;
+use crate::lora::{LoraEmbedding, LoraLinear, LoraModel, LoraSlot};
+use crate::weights::{ModuleNames, checkpoint_name};
 
 /// The sizes of a BERT, by the names they have in a transformers `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,7 +111,7 @@ impl BertConfig {
 
     /// A BERT with random weights, which are drawn when they are first used.
     pub fn init<B: Backend>(&self, device: &B::Device) -> Bert<B> {
-        let embedding = |count| EmbeddingConfig::new(count, self.hidden_size).init(device);
+        let embedding = |count| EmbeddingConfig::new(count, self.hidden_size).init(device).into();
         Bert {
             word_embeddings: embedding(self.vocab_size),
             position_embeddings: embedding(self.max_position_embeddings),
@@ -122,7 +123,7 @@ impl BertConfig {
     }
 
     fn layer<B: Backend>(&self, device: &B::Device) -> BertLayer<B> {
-        let linear = |input, output| LinearConfig::new(input, output).init(device);
+        let linear = |input, output| LinearConfig::new(input, output).init(device).into();
         BertLayer {
             query: linear(self.hidden_size, self.hidden_size),
             key: linear(self.hidden_size, self.hidden_size),
@@ -173,9 +174,9 @@ pub(crate) const BERT_MODULES: ModuleNames = &[
 /// (Devlin et al., 2019), as in transformers' `BertModel`, without its pooler and dropout.
 #[derive(Module, Debug)]
 pub struct Bert<B: Backend> {
-    word_embeddings: Embedding<B>,
-    position_embeddings: Embedding<B>,
-    token_type_embeddings: Embedding<B>,
+    word_embeddings: LoraEmbedding<B>,
+    position_embeddings: LoraEmbedding<B>,
+    token_type_embeddings: LoraEmbedding<B>,
     embedding_norm: LayerNorm<B>,
     layers: Vec<BertLayer<B>>,
     #[module(skip)]
@@ -204,9 +205,9 @@ impl<B: Backend> Bert<B> {
     /// The sum of the three embeddings, normalised, `[batch * tokens, hidden_size]`.
     fn embed(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 2> {
         let [_, tokens] = input_ids.dims();
-        let segment = self.token_type_embeddings.weight.val().narrow(0, 0, 1);
+        let segment = self.token_type_embeddings.first_rows(1);
         let positions: Tensor<B, 3> = match self.padding_token {
-            None => self.position_embeddings.weight.val().narrow(0, 0, tokens).unsqueeze(),
+            None => self.position_embeddings.first_rows(tokens).unsqueeze(),
             Some(padding) => {
                 // As `BertConfig::positions`.
                 let counted = input_ids.clone().not_equal_elem(padding).int();
@@ -219,16 +220,46 @@ impl<B: Backend> Bert<B> {
     }
 }
 
+impl<B: Backend> LoraModel<B> for Bert<B> {
+    fn lora_slots(&mut self) -> Vec<(String, LoraSlot<'_, B>)> {
+        let name = |field| checkpoint_name(BERT_MODULES, field);
+        let embeddings = [
+            ("word_embeddings", &mut self.word_embeddings),
+            ("position_embeddings", &mut self.position_embeddings),
+            ("token_type_embeddings", &mut self.token_type_embeddings),
+        ];
+        let mut slots: Vec<(String, LoraSlot<'_, B>)> = Vec::new();
+        for (field, embedding) in embeddings {
+            slots.push((name(field).to_owned(), embedding.into()));
+        }
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let linears = [
+                ("query", &mut layer.query),
+                ("key", &mut layer.key),
+                ("value", &mut layer.value),
+                ("attention_output", &mut layer.attention_output),
+                ("intermediate", &mut layer.intermediate),
+                ("output", &mut layer.output),
+            ];
+            for (field, linear) in linears {
+                let module = format!("{}.{index}.{}", name("layers"), name(field));
+                slots.push((module, linear.into()));
+            }
+        }
+        slots
+    }
+}
+
 /// One transformer block with normalisation after each residual sum (post-LN).
 #[derive(Module, Debug)]
 struct BertLayer<B: Backend> {
-    query: Linear<B>,
-    key: Linear<B>,
-    value: Linear<B>,
-    attention_output: Linear<B>,
+    query: LoraLinear<B>,
+    key: LoraLinear<B>,
+    value: LoraLinear<B>,
+    attention_output: LoraLinear<B>,
     attention_norm: LayerNorm<B>,
-    intermediate: Linear<B>,
-    output: Linear<B>,
+    intermediate: LoraLinear<B>,
+    output: LoraLinear<B>,
     output_norm: LayerNorm<B>,
     heads: usize,
 }

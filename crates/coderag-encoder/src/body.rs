@@ -4,8 +4,9 @@ use burn::tensor::backend::Backend;
 
 use crate::bert::BERT_MODULES;
 use crate::checkpoint::Checkpoint;
+use crate::lora::{LoraModel, LoraPlace, LoraSlot};
 use crate::weights::load_into;
-use crate::{Architecture, Bert, Result, TokenBatch};
+use crate::{Architecture, Bert, CpuBackend, Result, TokenBatch};
 
 /// The transformer of a text encoder, of any [`Architecture`].
 #[derive(Module, Debug)]
@@ -40,5 +41,23 @@ impl<B: Backend> Body<B> {
         match self {
             Self::Bert(bert) => bert.forward(batch),
         }
+    }
+}
+
+impl<B: Backend> LoraModel<B> for Body<B> {
+    fn lora_slots(&mut self) -> Vec<(String, LoraSlot<'_, B>)> {
+        match self {
+            Self::Bert(bert) => bert.lora_slots(),
+        }
+    }
+}
+
+/// The layers of a body where LoRA can be.
+pub(crate) fn lora_places(architecture: &Architecture) -> Vec<LoraPlace> {
+    // Nothing is drawn: the parameters of a new module are made when they are first used.
+    let device = Default::default();
+    match architecture {
+        Architecture::Bert(config) => config.init::<CpuBackend>(&device).lora_places(),
+        Architecture::Qwen2(_) => Vec::new(),
     }
 }

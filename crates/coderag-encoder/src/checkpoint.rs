@@ -9,6 +9,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use crate::lora::{LowRank, Placement};
 use crate::{Error, Result};
 
 /// How the checkpoints of a family call their tensors.
@@ -37,6 +38,8 @@ pub(crate) struct Tensor {
     bytes: Range<usize>,
     dtype: Dtype,
     shape: Vec<usize>,
+    /// Added to the file's values where they are read.
+    update: Option<Arc<LowRank>>,
 }
 
 /// `model.safetensors.index.json`, as transformers writes it beside a checkpoint in several files.
@@ -94,6 +97,7 @@ impl Checkpoint {
                 bytes: offset..offset + view.data().len(),
                 dtype: view.dtype(),
                 shape: view.shape().to_vec(),
+                update: None,
             };
             if self.tensors.insert(name.to_owned(), tensor).is_some() {
                 self.problems.push(format!("two files have the tensor `{name}`"));
@@ -108,6 +112,23 @@ impl Checkpoint {
         &self.maps
     }
 
+    /// Puts an adapter's weights over the file's, for all who read them.
+    pub(crate) fn merge(&mut self, adapter: &Placement<'_>) {
+        for (module, stored) in &adapter.replaced {
+            self.tensors.insert(format!("{module}.weight"), Tensor::clone(stored));
+        }
+        for (module, placed) in &adapter.layers {
+            if let Some(tensor) = self.tensors.get_mut(&format!("{module}.weight")) {
+                tensor.update = Some(Arc::new(LowRank::of(placed)));
+            }
+        }
+    }
+
+    /// All tensors by name.
+    pub(crate) fn into_tensors(self) -> HashMap<String, Tensor> {
+        self.tensors
+    }
+
     /// A tensor of this name and shape. What is wrong with it is kept for [`Checkpoint::finish`].
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Option<Tensor> {
         let problem = match self.tensors.remove(name) {
@@ -115,7 +136,7 @@ impl Checkpoint {
             Some(tensor) if tensor.shape != shape => {
                 format!("tensor `{name}` has the shape {:?} instead of {shape:?}", tensor.shape)
             }
-            Some(tensor) if !matches!(tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) => {
+            Some(tensor) if !tensor.is_float() => {
                 format!("tensor `{name}` is of type {:?} instead of F32, F16 or BF16", tensor.dtype)
             }
             Some(tensor) => return Some(tensor),
@@ -171,7 +192,7 @@ impl Tensor {
     /// Reads a row, widened to f32; a vector is one row.
     pub(crate) fn read_row(&self, row: usize, values: &mut [f32]) {
         let width = self.dtype.bitsize() / 8 * values.len();
-        let bytes = &self.map[self.bytes.clone()][row * width..][..width];
+        let bytes = &self.bytes()[row * width..][..width];
         match self.dtype {
             Dtype::F16 => {
                 widen(bytes, values, |bytes| f16::from_le_bytes(bytes).to_f32());
@@ -181,6 +202,27 @@ impl Tensor {
             }
             _ => widen(bytes, values, f32::from_le_bytes),
         }
+        if let Some(update) = &self.update {
+            update.add_to_row(row, values);
+        }
+    }
+
+    /// Whether the values are of a type that can be widened to f32.
+    pub(crate) fn is_float(&self) -> bool {
+        matches!(self.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+    }
+
+    pub(crate) fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The values as they are in the file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.map[self.bytes.clone()]
     }
 
     /// All values, widened to f32.

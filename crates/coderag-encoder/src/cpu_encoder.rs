@@ -26,7 +26,23 @@ impl CpuEncoder {
     /// Any of [`Error`](crate::Error)'s variants about files: what is missing, damaged, contradictory or
     /// unsupported; [`Error::Cpu`](crate::Error::Cpu) and [`Error::Threads`](crate::Error::Threads).
     pub fn load(directory: &Path, options: &EngineOptions) -> Result<Self> {
-        let (pipeline, weights) = TextPipeline::read(directory)?;
+        Self::open(directory, None, options)
+    }
+
+    /// Loads a directory with the LoRA adapter of a second one, a PEFT adapter's, merged into the weights.
+    ///
+    /// # Errors
+    /// As [`CpuEncoder::load`], and [`Error::Adapter`](crate::Error::Adapter).
+    pub fn load_with_adapter(
+        directory: &Path,
+        adapter: &Path,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        Self::open(directory, Some(adapter), options)
+    }
+
+    fn open(directory: &Path, adapter: Option<&Path>, options: &EngineOptions) -> Result<Self> {
+        let (pipeline, weights) = TextPipeline::read(directory, adapter)?;
         let settings = &pipeline.settings;
         let engine = Engine::new(weights.body, &settings.architecture, settings.pooling, options)?;
         let mut dense = Vec::new();

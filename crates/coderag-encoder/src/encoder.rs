@@ -7,6 +7,7 @@ use coderag_core::{Digest, Embedder, Embeddings, Progress, Silent, TextRole, Uni
 use crate::batching::batches_by_length;
 use crate::body::Body;
 use crate::dense::Dense;
+use crate::lora::{Adapter, LoraModel};
 use crate::pipeline::TextPipeline;
 use crate::sentence_transformers::Step;
 use crate::{Error, Result, TokenBatch};
@@ -63,13 +64,36 @@ impl<B: Backend> TextEncoder<B> {
     /// # Errors
     /// Any of [`Error`]'s variants about files: what is missing, damaged, contradictory or unsupported.
     pub fn load(directory: &Path, device: &B::Device) -> Result<Self> {
-        let (pipeline, weights) = TextPipeline::read(directory)?;
+        Self::open(directory, None, device)
+    }
+
+    /// Loads a directory with the LoRA adapter of a second one, a PEFT adapter's, merged into the weights.
+    ///
+    /// # Errors
+    /// As [`TextEncoder::load`], and [`Error::Adapter`].
+    pub fn load_with_adapter(directory: &Path, adapter: &Path, device: &B::Device) -> Result<Self> {
+        Self::open(directory, Some(adapter), device)
+    }
+
+    fn open(directory: &Path, adapter: Option<&Path>, device: &B::Device) -> Result<Self> {
+        let (pipeline, weights) = TextPipeline::read(directory, adapter)?;
         let body = Body::load(&pipeline.settings.architecture, weights.body, device)?;
         let mut dense = Vec::new();
         for (config, weights) in pipeline.settings.dense().zip(weights.dense) {
             dense.push(Dense::load(config, weights, device)?);
         }
         Ok(Self { pipeline, body, dense, device: device.clone() })
+    }
+
+    /// Adds a LoRA adapter that stays apart from the weights: see [`LoraModel::with_adapter`].
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] when the adapter is not for this model.
+    pub fn with_adapter(mut self, adapter: &Adapter) -> Result<Self> {
+        let places = self.body.lora_places();
+        self.pipeline.include(&adapter.place(&places)?);
+        self.body = self.body.with_adapter(adapter)?;
+        Ok(self)
     }
 
     /// The longest sequence in tokens, special tokens included; longer texts are cut.

@@ -70,6 +70,15 @@ pub enum Error {
         problems: Vec<String>,
     },
 
+    /// An adapter is not whole, or is for another model.
+    #[error("{} cannot be used: {}", adapter_name(path), list(problems))]
+    Adapter {
+        /// The file, unless the adapter was made in this process.
+        path: Option<PathBuf>,
+        /// One entry for each missing, unexpected or ill-shaped tensor.
+        problems: Vec<String>,
+    },
+
     /// `tokenizer.json` cannot be used.
     #[error("cannot read the tokenizer in `{}`", path.display())]
     Tokenizer {
@@ -122,6 +131,10 @@ pub enum Error {
     /// The device failed while it computed.
     #[error("cannot compute the vectors")]
     Backend(#[source] BoxError),
+}
+
+fn adapter_name(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or("the adapter".to_owned(), |path| format!("`{}`", path.display()))
 }
 
 /// The first problems, and how many more there are.

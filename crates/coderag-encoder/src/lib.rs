@@ -20,6 +20,7 @@
 //! ```
 
 pub mod engine;
+pub mod lora;
 
 mod architecture;
 mod backend;

@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 use coderag_core::{Digest, Hasher};
 use memmap2::Mmap;
 
+use crate::body::lora_places;
 use crate::checkpoint::Checkpoint;
 use crate::encoder::Prompt;
+use crate::lora::{Adapter, Placement};
 use crate::sentence_transformers::{SentenceTransformer, Step};
 use crate::tokenization::Tokenization;
 use crate::{Error, Result};
@@ -16,7 +18,7 @@ use crate::{Error, Result};
 pub(crate) struct TextPipeline {
     pub(crate) settings: SentenceTransformer,
     tokenization: Tokenization,
-    /// The digest of the settings and the tokenizer.
+    /// The digest of the settings, the tokenizer and the adapter.
     described: Digest,
     weights: Vec<Arc<Mmap>>,
     fingerprint: OnceLock<Digest>,
@@ -30,8 +32,29 @@ pub(crate) struct ModelWeights {
 }
 
 impl TextPipeline {
-    /// Reads a model's directory, and maps its weights.
-    pub(crate) fn read(directory: &Path) -> Result<(Self, ModelWeights)> {
+    /// Reads a model's directory and maps its weights, with an adapter's over them.
+    pub(crate) fn read(directory: &Path, adapter: Option<&Path>) -> Result<(Self, ModelWeights)> {
+        let (mut pipeline, mut weights) = Self::read_base(directory)?;
+        if let Some(adapter) = adapter {
+            let adapter = Adapter::read(adapter)?;
+            let places = lora_places(&pipeline.settings.architecture);
+            let placement = adapter.place(&places)?;
+            weights.body.merge(&placement);
+            pipeline.include(&placement);
+        }
+        Ok((pipeline, weights))
+    }
+
+    /// Makes an adapter part of the fingerprint.
+    pub(crate) fn include(&mut self, adapter: &Placement<'_>) {
+        let mut hasher = Hasher::new();
+        hasher.update(self.described.to_string());
+        hasher.update(adapter.fingerprint().to_string());
+        self.described = hasher.finish();
+        self.fingerprint = OnceLock::new();
+    }
+
+    fn read_base(directory: &Path) -> Result<(Self, ModelWeights)> {
         let settings = SentenceTransformer::read(directory)?;
         let tokenization = Tokenization::load(
             &settings.tokenizer,

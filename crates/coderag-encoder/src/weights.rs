@@ -9,6 +9,11 @@ use crate::checkpoint::Checkpoint;
 /// A module's field names and the checkpoint's; a name not listed is the same in both.
 pub(crate) type ModuleNames = &'static [(&'static str, &'static str)];
 
+/// What checkpoints call a field.
+pub(crate) fn checkpoint_name<'a>(names: ModuleNames, field: &'a str) -> &'a str {
+    names.iter().find(|(ours, _)| *ours == field).map_or(field, |(_, theirs)| theirs)
+}
+
 /// Gives every parameter of `module` its value from a checkpoint, which remembers what was missing or
 /// ill-shaped.
 pub(crate) fn load_into<B: Backend, M: Module<B>>(
@@ -34,15 +39,15 @@ struct Loader<'a, B: Backend> {
 impl<B: Backend> Loader<'_, B> {
     /// The current parameter's name in the checkpoint.
     fn tensor_name(&self) -> String {
-        let rename = |(field, holder): &(String, String)| match (holder.as_str(), field.as_str()) {
-            ("Struct:LayerNorm", "gamma") => "weight".to_owned(),
-            ("Struct:LayerNorm", "beta") => "bias".to_owned(),
-            _ => match self.names.iter().find(|(ours, _)| *ours == field) {
-                Some((_, theirs)) => (*theirs).to_owned(),
-                None => field.clone(),
-            },
+        let rename = |(field, holder): &'_ (String, String)| match (holder.as_str(), field.as_str())
+        {
+            ("Struct:LayerNorm", "gamma") => Some("weight".to_owned()),
+            ("Struct:LayerNorm", "beta") => Some("bias".to_owned()),
+            // A layer that may have LoRA has the name of the one inside.
+            ("Struct:LoraLinear" | "Struct:LoraEmbedding", "base") => None,
+            (_, field) => Some(checkpoint_name(self.names, field).to_owned()),
         };
-        self.path.iter().map(rename).collect::<Vec<_>>().join(".")
+        self.path.iter().filter_map(rename).collect::<Vec<_>>().join(".")
     }
 
     /// Whether the current parameter is a matrix that checkpoints keep as `[output, input]` and burn as
