@@ -115,8 +115,9 @@ pub enum Error {
     /// The index was built with another model.
     #[error(
         "the index was built with the model `{name}` ({built}, {built_dimensions} dimensions), not \
-         with the one given ({given}, {given_dimensions} dimensions); search with `{name}`, or \
-         rebuild the index with `coderag index build --model`"
+         with the one given ({given}, {given_dimensions} dimensions); search with `{name}` and, \
+         if there was one, the adapter that it was built with, or rebuild the index with \
+         `coderag index build --model`"
     )]
     OtherModel {
         /// The name of the index's model.

@@ -110,6 +110,10 @@ pub(crate) struct EmbedArguments {
     #[arg(long)]
     pub(crate) model: String,
 
+    /// The folder of a LoRA adapter for the encoder, in PEFT's format.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
+
     /// Texts: .txt (one a line), .jsonl, .csv, .parquet, or - for lines on standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) input: PathBuf,
@@ -159,6 +163,10 @@ pub(crate) struct IndexBuildArguments {
     /// The encoder: a name from `coderag models list` or a sentence-transformers folder.
     #[arg(long, default_value = "all-MiniLM-L6-v2")]
     pub(crate) model: String,
+
+    /// The folder of a LoRA adapter for the encoder, in PEFT's format.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
 
     /// What to index: .sql, .csv, .jsonl, .parquet (each also .gz where that is text), SQLite files, or
     /// folders of these.
@@ -225,6 +233,10 @@ pub(crate) struct IndexSearchArguments {
     #[arg(long)]
     pub(crate) model: Option<String>,
 
+    /// The folder of the LoRA adapter that the index was built with.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
+
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -266,6 +278,10 @@ pub(crate) struct SqlArguments {
     /// The encoder, where it is not found under the name the index was built with.
     #[arg(long, value_name = "MODEL", requires = "index")]
     pub(crate) embedding_model: Option<String>,
+
+    /// The folder of the LoRA adapter that the index was built with.
+    #[arg(long, value_name = "FOLDER", requires = "index")]
+    pub(crate) embedding_adapter: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -432,6 +448,10 @@ pub(crate) struct EvalRetrievalArguments {
     /// The encoder, where it is not found under the name the index was built with.
     #[arg(long)]
     pub(crate) model: Option<String>,
+
+    /// The folder of the LoRA adapter that the index was built with.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
 
     /// Compare with every vector instead of walking the graph.
     #[arg(long)]

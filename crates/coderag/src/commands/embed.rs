@@ -29,7 +29,8 @@ pub(crate) fn run(session: &Session, arguments: &EmbedArguments) -> Result<()> {
             output.display()
         ),
     };
-    let encoder = session.encoder_of(&arguments.model, arguments.precision)?;
+    let encoder =
+        session.encoder_of(&arguments.model, arguments.adapter.as_deref(), arguments.precision)?;
     let texts = coderag_corpus::read_texts(&arguments.input, &arguments.field)?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let options = EncodeOptions {

@@ -20,7 +20,7 @@ pub(crate) fn run(session: &Session, command: &IndexCommand) -> Result<()> {
 
 fn build(session: &Session, arguments: &IndexBuildArguments) -> Result<()> {
     let documents = coderag_corpus::read_all(&arguments.corpus)?;
-    let encoder = session.encoder(&arguments.model)?;
+    let encoder = session.encoder(&arguments.model, arguments.adapter.as_deref())?;
     let options = BuildOptions {
         scalar: match arguments.scalar {
             Scalar::F32 => ScalarKind::F32,
@@ -71,7 +71,7 @@ struct BriefHit<'a> {
 fn search(session: &Session, arguments: &IndexSearchArguments) -> Result<()> {
     let index = Index::open(&arguments.index)?;
     let model = arguments.model.as_ref().unwrap_or(&index.manifest().model.name);
-    let encoder = session.encoder(model)?;
+    let encoder = session.encoder(model, arguments.adapter.as_deref())?;
     let mode = if arguments.exact { SearchMode::Exact } else { SearchMode::Approximate };
     let retriever = VectorRetriever::new(&index, &encoder, mode)?;
     if let Some(queries) = &arguments.queries {

@@ -7,7 +7,7 @@ pub(crate) mod language_model;
 pub(crate) mod models;
 pub(crate) mod sql;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
@@ -53,19 +53,24 @@ impl Session {
         Ok(coderag_models::resolve(&self.registry, &self.store, name_or_path)?)
     }
 
-    /// Loads an encoder by registry name or path.
-    pub(crate) fn encoder(&self, name_or_path: &str) -> Result<CpuEncoder> {
-        self.encoder_of(name_or_path, Precision::default())
+    /// Loads an encoder by registry name or path, with the LoRA adapter of a folder.
+    pub(crate) fn encoder(&self, name_or_path: &str, adapter: Option<&Path>) -> Result<CpuEncoder> {
+        self.encoder_of(name_or_path, adapter, Precision::default())
     }
 
-    /// Loads an encoder that computes in this number format.
+    /// Loads an encoder, with the LoRA adapter of a folder, that computes in this number format.
     pub(crate) fn encoder_of(
         &self,
         name_or_path: &str,
+        adapter: Option<&Path>,
         precision: Precision,
     ) -> Result<CpuEncoder> {
         let threads = Some(self.threads);
         let options = EngineOptions { precision, threads, ..EngineOptions::default() };
-        Ok(CpuEncoder::load(&self.locate(name_or_path)?, &options)?)
+        let model = self.locate(name_or_path)?;
+        Ok(match adapter {
+            Some(adapter) => CpuEncoder::load_with_adapter(&model, adapter, &options)?,
+            None => CpuEncoder::load(&model, &options)?,
+        })
     }
 }

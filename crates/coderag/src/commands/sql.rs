@@ -24,7 +24,8 @@ pub(crate) fn run(session: &Session, arguments: &SqlArguments) -> Result<()> {
     let encoder = match &index {
         Some(index) => {
             let built_with = &index.manifest().model.name;
-            Some(session.encoder(arguments.embedding_model.as_ref().unwrap_or(built_with))?)
+            let model = arguments.embedding_model.as_ref().unwrap_or(built_with);
+            Some(session.encoder(model, arguments.embedding_adapter.as_deref())?)
         }
         None => None,
     };

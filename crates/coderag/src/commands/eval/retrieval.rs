@@ -90,7 +90,7 @@ fn search(
     queries: &BTreeMap<&str, &str>,
 ) -> Result<BTreeMap<String, Ranking>> {
     let model = arguments.model.as_ref().unwrap_or(&index.manifest().model.name);
-    let encoder = session.encoder(model)?;
+    let encoder = session.encoder(model, arguments.adapter.as_deref())?;
     let mode = if arguments.exact { SearchMode::Exact } else { SearchMode::Approximate };
     // Refuses another model than that of the index. It embeds queries singly, so it is not kept.
     VectorRetriever::new(index, &encoder, mode)?;
