@@ -5,14 +5,17 @@ use burn::tensor::backend::Backend;
 use crate::bert::BERT_MODULES;
 use crate::checkpoint::Checkpoint;
 use crate::lora::{LoraModel, LoraPlace, LoraSlot};
+use crate::qwen2::QWEN2_MODULES;
 use crate::weights::load_into;
-use crate::{Architecture, Bert, CpuBackend, Result, TokenBatch};
+use crate::{Architecture, Bert, CpuBackend, Qwen2, Result, TokenBatch};
 
 /// The transformer of a text encoder, of any [`Architecture`].
 #[derive(Module, Debug)]
 pub enum Body<B: Backend> {
     /// See [`Bert`].
     Bert(Bert<B>),
+    /// See [`Qwen2`].
+    Qwen2(Qwen2<B>),
 }
 
 impl<B: Backend> Body<B> {
@@ -27,8 +30,9 @@ impl<B: Backend> Body<B> {
                 let bert = config.init(device);
                 Self::Bert(load_into(bert, &mut checkpoint, BERT_MODULES, device))
             }
-            Architecture::Qwen2(_) => {
-                return Err(crate::Error::Backend("Qwen2 is not there yet".into()));
+            Architecture::Qwen2(config) => {
+                let qwen2 = config.init(device);
+                Self::Qwen2(load_into(qwen2, &mut checkpoint, QWEN2_MODULES, device))
             }
         };
         checkpoint.finish()?;
@@ -40,6 +44,7 @@ impl<B: Backend> Body<B> {
     pub fn forward(&self, batch: &TokenBatch<B>) -> Tensor<B, 3> {
         match self {
             Self::Bert(bert) => bert.forward(batch),
+            Self::Qwen2(qwen2) => qwen2.forward(batch),
         }
     }
 }

@@ -101,6 +101,11 @@ impl<B: Backend> TextEncoder<B> {
         self.pipeline.settings.max_tokens
     }
 
+    /// The transformer, before pooling.
+    pub fn body(&self) -> &Body<B> {
+        &self.body
+    }
+
     /// Embeds texts in order, `[texts.len(), dimensions]`.
     ///
     /// # Errors

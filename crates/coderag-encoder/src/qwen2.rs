@@ -1,6 +1,14 @@
+use burn::module::Module;
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::tensor::activation::{silu, softmax};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 
+use crate::TokenBatch;
 use crate::checkpoint::CheckpointNames;
+use crate::rotary_embedding::RotaryEmbedding;
+use crate::weights::ModuleNames;
 
 /// The sizes of a Qwen2 or Qwen3 body, by the names they have in a transformers `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -69,9 +77,244 @@ impl Qwen2Config {
                 self.num_attention_heads, self.num_key_value_heads
             ));
         }
+        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
+            return Some(format!("rms_norm_eps is {}", self.rms_norm_eps));
+        }
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             return Some(format!("rope_theta is {}", self.rope_theta));
         }
         None
+    }
+
+    /// A body with random weights, which are drawn when they are first used.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> Qwen2<B> {
+        Qwen2 {
+            token_embeddings: EmbeddingConfig::new(self.vocab_size, self.hidden_size).init(device),
+            layers: (0..self.num_hidden_layers).map(|_| self.layer(device)).collect(),
+            norm: self.norm(self.hidden_size, device),
+            rope_theta: self.rope_theta,
+            head_dim: self.head_dim,
+            causal: self.causal,
+        }
+    }
+
+    fn layer<B: Backend>(&self, device: &B::Device) -> Qwen2Layer<B> {
+        let linear =
+            |input, output, bias| LinearConfig::new(input, output).with_bias(bias).init(device);
+        let hidden = self.hidden_size;
+        let query = self.num_attention_heads * self.head_dim;
+        let key_value = self.num_key_value_heads * self.head_dim;
+        let head_norm = || self.query_key_norm.then(|| self.norm(self.head_dim, device));
+        Qwen2Layer {
+            attention_norm: self.norm(hidden, device),
+            query: linear(hidden, query, self.attention_bias),
+            key: linear(hidden, key_value, self.attention_bias),
+            value: linear(hidden, key_value, self.attention_bias),
+            query_norm: head_norm(),
+            key_norm: head_norm(),
+            attention_output: linear(query, hidden, self.attention_output_bias),
+            feed_forward_norm: self.norm(hidden, device),
+            gate: linear(hidden, self.intermediate_size, false),
+            up: linear(hidden, self.intermediate_size, false),
+            down: linear(self.intermediate_size, hidden, false),
+            heads: self.num_attention_heads,
+            key_value_heads: self.num_key_value_heads,
+            head_dim: self.head_dim,
+        }
+    }
+
+    fn norm<B: Backend>(&self, size: usize, device: &B::Device) -> RmsNorm<B> {
+        RmsNormConfig::new(size).with_epsilon(self.rms_norm_eps).init(device)
+    }
+}
+
+/// The checkpoints' names of the parameters of [`Qwen2`].
+pub(crate) const QWEN2_MODULES: ModuleNames = &[
+    ("token_embeddings", "embed_tokens"),
+    ("attention_norm", "input_layernorm"),
+    ("query", "self_attn.q_proj"),
+    ("key", "self_attn.k_proj"),
+    ("value", "self_attn.v_proj"),
+    ("query_norm", "self_attn.q_norm"),
+    ("key_norm", "self_attn.k_norm"),
+    ("attention_output", "self_attn.o_proj"),
+    ("feed_forward_norm", "post_attention_layernorm"),
+    ("gate", "mlp.gate_proj"),
+    ("up", "mlp.up_proj"),
+    ("down", "mlp.down_proj"),
+];
+
+/// The most queries whose attention scores are in memory at once.
+const QUERY_BLOCK: usize = 512;
+
+/// The body of "Qwen2 Technical Report" (Yang et al., 2024) and, with its norms of queries and keys, of
+/// "Qwen3 Technical Report" (Yang et al., 2025), as in transformers' `Qwen2Model` and `Qwen3Model`,
+/// without dropout, cache and sliding window.
+#[derive(Module, Debug)]
+pub struct Qwen2<B: Backend> {
+    token_embeddings: Embedding<B>,
+    layers: Vec<Qwen2Layer<B>>,
+    norm: RmsNorm<B>,
+    rope_theta: f64,
+    head_dim: usize,
+    causal: bool,
+}
+
+impl<B: Backend> Qwen2<B> {
+    /// The state of every token after the last block and its norm, `[batch, tokens, hidden_size]`; what
+    /// stands at padded positions means nothing.
+    pub fn forward(&self, batch: &TokenBatch<B>) -> Tensor<B, 3> {
+        let [sequences, tokens] = batch.shape();
+        let input_ids = batch.input_ids();
+        let device = input_ids.device();
+        let rotary = RotaryEmbedding::new(tokens, self.head_dim, self.rope_theta, &device);
+        let visibility = if self.causal {
+            // Padding is behind all tokens that count, so none of them sees it.
+            Visibility::Past(hidden_future(tokens, &device))
+        } else {
+            let bias = batch.padding_bias();
+            Visibility::All(bias.map(|bias| bias.reshape([sequences, 1, 1, tokens])))
+        };
+        // As in BERT, blocks work on [batch * tokens, dim].
+        let mut states: Tensor<B, 2> = self.token_embeddings.forward(input_ids).flatten(0, 1);
+        for layer in &self.layers {
+            states = layer.forward(states, [sequences, tokens], &rotary, &visibility);
+        }
+        let [_, hidden_size] = states.dims();
+        self.norm.forward(states).reshape([sequences, tokens, hidden_size])
+    }
+}
+
+/// Which tokens a token attends to.
+enum Visibility<B: Backend> {
+    /// Itself and those before it; the bias is [`hidden_future`]'s.
+    Past(Tensor<B, 2>),
+    /// Every token of its sequence; the bias, `[batch, 1, 1, tokens]`, hides padding where there is any.
+    All(Option<Tensor<B, 4>>),
+}
+
+/// Minus infinity where a query must not see a key, 0 elsewhere, for the last [`QUERY_BLOCK`] queries of
+/// `tokens`: `[min(QUERY_BLOCK, tokens), tokens]`. Earlier queries find theirs further right in the same
+/// tensor, see [`Visibility::hide`].
+fn hidden_future<B: Backend>(tokens: usize, device: &B::Device) -> Tensor<B, 2> {
+    let queries = tokens.min(QUERY_BLOCK);
+    let mut values = Vec::with_capacity(queries * tokens);
+    for row in 0..queries {
+        values.resize(row * tokens + tokens - queries + row + 1, 0.0);
+        values.resize((row + 1) * tokens, f32::NEG_INFINITY);
+    }
+    Tensor::from_data(TensorData::new(values, [queries, tokens]), device)
+}
+
+impl<B: Backend> Visibility<B> {
+    /// How many keys, from the first on, the queries before `end` see of all `tokens`.
+    fn keys(&self, end: usize, tokens: usize) -> usize {
+        match self {
+            Self::Past(_) => end,
+            Self::All(_) => tokens,
+        }
+    }
+
+    /// Takes hidden keys out of attention scores, `[batch, heads, queries, keys]`, of consecutive queries;
+    /// the keys are those of [`Self::keys`].
+    fn hide(&self, scores: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [_, _, queries, keys] = scores.dims();
+        match self {
+            Self::Past(bias) => {
+                // The last query sees all keys, the one before all but one, and so on: the lower right
+                // corner, whatever the block.
+                let [rows, columns] = bias.dims();
+                let bias = bias.clone().narrow(0, rows - queries, queries);
+                scores + bias.narrow(1, columns - keys, keys).unsqueeze()
+            }
+            Self::All(Some(bias)) => scores + bias.clone(),
+            Self::All(None) => scores,
+        }
+    }
+}
+
+/// One transformer block with normalisation before each of its two parts (pre-norm).
+#[derive(Module, Debug)]
+struct Qwen2Layer<B: Backend> {
+    attention_norm: RmsNorm<B>,
+    query: Linear<B>,
+    key: Linear<B>,
+    value: Linear<B>,
+    /// Qwen3's, over each head.
+    query_norm: Option<RmsNorm<B>>,
+    key_norm: Option<RmsNorm<B>>,
+    attention_output: Linear<B>,
+    feed_forward_norm: RmsNorm<B>,
+    gate: Linear<B>,
+    up: Linear<B>,
+    down: Linear<B>,
+    heads: usize,
+    key_value_heads: usize,
+    head_dim: usize,
+}
+
+impl<B: Backend> Qwen2Layer<B> {
+    /// `[batch * tokens, hidden_size]` to the same.
+    fn forward(
+        &self,
+        states: Tensor<B, 2>,
+        shape: [usize; 2],
+        rotary: &RotaryEmbedding<B>,
+        visibility: &Visibility<B>,
+    ) -> Tensor<B, 2> {
+        let normed = self.attention_norm.forward(states.clone());
+        let attended = self.attend(normed, shape, rotary, visibility);
+        let states = states + self.attention_output.forward(attended);
+        let normed = self.feed_forward_norm.forward(states.clone());
+        // SwiGLU of "GLU Variants Improve Transformer" (Shazeer, 2020).
+        let gated = silu(self.gate.forward(normed.clone())) * self.up.forward(normed);
+        states + self.down.forward(gated)
+    }
+
+    /// Grouped-query self-attention ("GQA", Ainslie et al., 2023) before its output projection,
+    /// `[batch * tokens, heads * head_dim]`: `heads / key_value_heads` consecutive query heads share a head
+    /// of keys and values.
+    fn attend(
+        &self,
+        states: Tensor<B, 2>,
+        [sequences, tokens]: [usize; 2],
+        rotary: &RotaryEmbedding<B>,
+        visibility: &Visibility<B>,
+    ) -> Tensor<B, 2> {
+        let Self { heads, key_value_heads, head_dim, .. } = *self;
+        // [batch * tokens, heads * head_dim] to [batch, heads, tokens, head_dim].
+        let split = |projected: Tensor<B, 2>, heads, norm: &Option<RmsNorm<B>>| {
+            let split = projected.reshape([sequences, tokens, heads, head_dim]);
+            let split = match norm {
+                Some(norm) => norm.forward(split),
+                None => split,
+            };
+            split.swap_dims(1, 2)
+        };
+        let query = split(self.query.forward(states.clone()), heads, &self.query_norm);
+        let key = split(self.key.forward(states.clone()), key_value_heads, &self.key_norm);
+        let value = split(self.value.forward(states), key_value_heads, &None);
+        // Scaling the queries costs less than scaling the scores and gives the same.
+        let query = rotary.rotate(query) / (head_dim as f64).sqrt();
+        let key = rotary.rotate(key);
+
+        let mut blocks = Vec::with_capacity(tokens.div_ceil(QUERY_BLOCK));
+        for start in (0..tokens).step_by(QUERY_BLOCK) {
+            let queries = QUERY_BLOCK.min(tokens - start);
+            let keys = visibility.keys(start + queries, tokens);
+            // The query heads of a group, one below the other, are one matrix against their shared keys, so
+            // keys and values need no copies.
+            let shared = [sequences, key_value_heads, heads / key_value_heads * queries];
+            let [sequences, groups, rows] = shared;
+            let query = query.clone().narrow(2, start, queries);
+            let query = query.reshape([sequences, groups, rows, head_dim]);
+            let scores = query.matmul(key.clone().narrow(2, 0, keys).transpose());
+            let scores = visibility.hide(scores.reshape([sequences, heads, queries, keys]));
+            let weights = softmax(scores, 3).reshape([sequences, groups, rows, keys]);
+            let context = weights.matmul(value.clone().narrow(2, 0, keys));
+            blocks.push(context.reshape([sequences, heads, queries, head_dim]));
+        }
+        let context = Tensor::cat(blocks, 2).swap_dims(1, 2);
+        context.reshape([sequences * tokens, heads * head_dim])
     }
 }

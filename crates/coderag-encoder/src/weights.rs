@@ -41,7 +41,7 @@ impl<B: Backend> Loader<'_, B> {
     fn tensor_name(&self) -> String {
         let rename = |(field, holder): &'_ (String, String)| match (holder.as_str(), field.as_str())
         {
-            ("Struct:LayerNorm", "gamma") => Some("weight".to_owned()),
+            ("Struct:LayerNorm" | "Struct:RmsNorm", "gamma") => Some("weight".to_owned()),
             ("Struct:LayerNorm", "beta") => Some("bias".to_owned()),
             // A layer that may have LoRA has the name of the one inside.
             ("Struct:LoraLinear" | "Struct:LoraEmbedding", "base") => None,
