@@ -20,7 +20,7 @@ pub struct CpuEncoder {
 }
 
 impl CpuEncoder {
-    /// Loads a sentence-transformers directory, or a bare transformers directory with mean pooling.
+    /// Loads a sentence-transformers directory, or a bare transformers directory.
     ///
     /// # Errors
     /// Any of [`Error`](crate::Error)'s variants about files: what is missing, damaged, contradictory or

@@ -59,7 +59,7 @@ impl Default for EncodeOptions {
 }
 
 impl<B: Backend> TextEncoder<B> {
-    /// Loads a sentence-transformers directory, or a bare transformers directory with mean pooling.
+    /// Loads a sentence-transformers directory, or a bare transformers directory.
     ///
     /// # Errors
     /// Any of [`Error`]'s variants about files: what is missing, damaged, contradictory or unsupported.

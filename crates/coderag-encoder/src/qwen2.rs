@@ -102,8 +102,9 @@ impl Qwen2Config {
         let linear =
             |input, output, bias| LinearConfig::new(input, output).with_bias(bias).init(device);
         let hidden = self.hidden_size;
-        let query = self.num_attention_heads * self.head_dim;
-        let key_value = self.num_key_value_heads * self.head_dim;
+        // Of a damaged file, sizes may be anything; tensors of such sizes are then missing.
+        let query = self.num_attention_heads.saturating_mul(self.head_dim);
+        let key_value = self.num_key_value_heads.saturating_mul(self.head_dim);
         let head_norm = || self.query_key_norm.then(|| self.norm(self.head_dim, device));
         Qwen2Layer {
             attention_norm: self.norm(hidden, device),

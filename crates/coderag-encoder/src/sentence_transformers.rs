@@ -48,8 +48,9 @@ pub(crate) enum Step {
 }
 
 impl SentenceTransformer {
-    /// Reads the settings. A transformers directory without `modules.json` gets mean pooling, as in
-    /// sentence-transformers.
+    /// Reads the settings. A transformers directory without `modules.json` gets the pooling that
+    /// sentence-transformers 6 gives it: the last token for models that predict the next one, else the
+    /// mean.
     pub(crate) fn read(directory: &Path) -> Result<Self> {
         let modules = Modules::read(directory)?;
         let body = &modules.transformer;
@@ -57,7 +58,7 @@ impl SentenceTransformer {
         let mut width = architecture.hidden_size();
         let pooling = match &modules.pooling {
             Some(folder) => read_pooling(&folder.join("config.json"), width)?,
-            None => Pooling::Mean,
+            None => default_pooling(&body.join("config.json"), &architecture)?,
         };
         let mut steps = Vec::new();
         for step in &modules.steps {
@@ -200,6 +201,19 @@ impl Modules {
             normalize,
         })
     }
+}
+
+/// The pooling of a directory that says nothing about it.
+fn default_pooling(config: &Path, architecture: &Architecture) -> Result<Pooling> {
+    #[derive(Default, Deserialize)]
+    struct Settings {
+        architectures: Option<Vec<String>>,
+    }
+    let classes = read_optional::<Settings>(config)?.unwrap_or_default().architectures;
+    let class = classes.unwrap_or_default().into_iter().next().unwrap_or_default();
+    let bidirectional = matches!(architecture, Architecture::Qwen2(config) if !config.causal);
+    let predicts_next = class.ends_with("ForCausalLM") && !bidirectional;
+    Ok(if predicts_next { Pooling::LastToken } else { Pooling::Mean })
 }
 
 fn read_pooling(path: &Path, hidden_size: usize) -> Result<Pooling> {
