@@ -53,6 +53,7 @@ impl<B: Backend> LoraModel<B> for Body<B> {
     fn lora_slots(&mut self) -> Vec<(String, LoraSlot<'_, B>)> {
         match self {
             Self::Bert(bert) => bert.lora_slots(),
+            Self::Qwen2(qwen2) => qwen2.lora_slots(),
         }
     }
 }
@@ -63,6 +64,6 @@ pub(crate) fn lora_places(architecture: &Architecture) -> Vec<LoraPlace> {
     let device = Default::default();
     match architecture {
         Architecture::Bert(config) => config.init::<CpuBackend>(&device).lora_places(),
-        Architecture::Qwen2(_) => Vec::new(),
+        Architecture::Qwen2(config) => config.init::<CpuBackend>(&device).lora_places(),
     }
 }

@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::nn::{EmbeddingConfig, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::TokenBatch;
 use crate::checkpoint::CheckpointNames;
+use crate::lora::{LoraEmbedding, LoraLinear, LoraModel, LoraSlot};
 use crate::rotary_embedding::RotaryEmbedding;
-use crate::weights::ModuleNames;
+use crate::weights::{ModuleNames, checkpoint_name};
 
 /// The sizes of a Qwen2 or Qwen3 body, by the names they have in a transformers `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -89,7 +90,9 @@ impl Qwen2Config {
     /// A body with random weights, which are drawn when they are first used.
     pub fn init<B: Backend>(&self, device: &B::Device) -> Qwen2<B> {
         Qwen2 {
-            token_embeddings: EmbeddingConfig::new(self.vocab_size, self.hidden_size).init(device),
+            token_embeddings: EmbeddingConfig::new(self.vocab_size, self.hidden_size)
+                .init(device)
+                .into(),
             layers: (0..self.num_hidden_layers).map(|_| self.layer(device)).collect(),
             norm: self.norm(self.hidden_size, device),
             rope_theta: self.rope_theta,
@@ -99,8 +102,9 @@ impl Qwen2Config {
     }
 
     fn layer<B: Backend>(&self, device: &B::Device) -> Qwen2Layer<B> {
-        let linear =
-            |input, output, bias| LinearConfig::new(input, output).with_bias(bias).init(device);
+        let linear = |input, output, bias| {
+            LinearConfig::new(input, output).with_bias(bias).init(device).into()
+        };
         let hidden = self.hidden_size;
         // Of a damaged file, sizes may be anything; tensors of such sizes are then missing.
         let query = self.num_attention_heads.saturating_mul(self.head_dim);
@@ -153,7 +157,7 @@ const QUERY_BLOCK: usize = 512;
 /// without dropout, cache and sliding window.
 #[derive(Module, Debug)]
 pub struct Qwen2<B: Backend> {
-    token_embeddings: Embedding<B>,
+    token_embeddings: LoraEmbedding<B>,
     layers: Vec<Qwen2Layer<B>>,
     norm: RmsNorm<B>,
     rope_theta: f64,
@@ -183,6 +187,29 @@ impl<B: Backend> Qwen2<B> {
         }
         let [_, hidden_size] = states.dims();
         self.norm.forward(states).reshape([sequences, tokens, hidden_size])
+    }
+}
+
+impl<B: Backend> LoraModel<B> for Qwen2<B> {
+    fn lora_slots(&mut self) -> Vec<(String, LoraSlot<'_, B>)> {
+        let name = |field| checkpoint_name(QWEN2_MODULES, field);
+        let embeddings = (&mut self.token_embeddings).into();
+        let mut slots = vec![(name("token_embeddings").to_owned(), embeddings)];
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let linears = [
+                ("query", &mut layer.query),
+                ("key", &mut layer.key),
+                ("value", &mut layer.value),
+                ("attention_output", &mut layer.attention_output),
+                ("gate", &mut layer.gate),
+                ("up", &mut layer.up),
+                ("down", &mut layer.down),
+            ];
+            for (field, linear) in linears {
+                slots.push((format!("layers.{index}.{}", name(field)), linear.into()));
+            }
+        }
+        slots
     }
 }
 
@@ -238,17 +265,17 @@ impl<B: Backend> Visibility<B> {
 #[derive(Module, Debug)]
 struct Qwen2Layer<B: Backend> {
     attention_norm: RmsNorm<B>,
-    query: Linear<B>,
-    key: Linear<B>,
-    value: Linear<B>,
+    query: LoraLinear<B>,
+    key: LoraLinear<B>,
+    value: LoraLinear<B>,
     /// Qwen3's, over each head.
     query_norm: Option<RmsNorm<B>>,
     key_norm: Option<RmsNorm<B>>,
-    attention_output: Linear<B>,
+    attention_output: LoraLinear<B>,
     feed_forward_norm: RmsNorm<B>,
-    gate: Linear<B>,
-    up: Linear<B>,
-    down: Linear<B>,
+    gate: LoraLinear<B>,
+    up: LoraLinear<B>,
+    down: LoraLinear<B>,
     heads: usize,
     key_value_heads: usize,
     head_dim: usize,
