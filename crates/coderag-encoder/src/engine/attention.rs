@@ -7,18 +7,52 @@ use super::buffer::Buffer;
 use super::kernels::{Kernels, PANEL, Product, Transposition};
 use super::matrix::Matrix;
 use super::profile::Stage;
+use super::team::share;
 use super::worker::Worker;
 use super::workspace::Workspace;
 
 /// How many queries are worked on at a time: only their scores are ever in memory, and stay in the cache.
 const QUERIES: usize = 14;
 
+/// A team's task is at most a group of heads, and there are this many tasks for each member where the
+/// groups have heads enough.
+const TASKS_OF_A_MEMBER: usize = 4;
+
+/// How heads share keys and values, and what a token sees.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttentionShape {
+    pub(super) heads: usize,
+    /// Each is shared by equally many heads, next to each other (grouped-query attention: Ainslie et al.,
+    /// 2023).
+    pub(super) key_value_heads: usize,
+    pub(super) head_size: usize,
+    /// Whether a token attends to itself and those before it only.
+    pub(super) causal: bool,
+}
+
+impl AttentionShape {
+    /// The width of the queries, and of what they gather.
+    pub(super) fn query_width(&self) -> usize {
+        self.heads * self.head_size
+    }
+
+    /// The width of the keys, and of the values.
+    pub(super) fn key_width(&self) -> usize {
+        self.key_value_heads * self.head_size
+    }
+
+    /// The width of queries, keys and values together.
+    pub(super) fn projected_width(&self) -> usize {
+        self.query_width() + 2 * self.key_width()
+    }
+}
+
 /// One thread's memory for attention.
 #[derive(Debug)]
 pub(super) struct AttentionScratch {
-    /// A head's keys in panels, `[keys / PANEL, head_size, PANEL]`.
+    /// A group's keys in panels, `[keys / PANEL, head_size, PANEL]`.
     keys: Buffer,
-    /// A head's values in panels, `[head_size / PANEL, keys, PANEL]`.
+    /// A group's values in panels, `[head_size / PANEL, keys, PANEL]`.
     values: Buffer,
     /// `[QUERIES, keys]`
     scores: Matrix,
@@ -54,17 +88,15 @@ impl AttentionScratch {
     }
 }
 
-/// One head over one sequence.
-struct Head<'a> {
+/// Heads that share their keys and values, over one sequence.
+struct Group<'a> {
     kernels: &'a Kernels,
-    /// Queries, keys and values of all heads, `[tokens, 3 * hidden_size]`; queries are scaled already.
+    /// Queries, keys and values of all heads, `[tokens, projected_width]`; queries are scaled already.
     projected: &'a Matrix,
     context: &'a Matrix,
     tokens: Range<usize>,
-    hidden_size: usize,
-    head_size: usize,
-    /// The head's first column among the queries.
-    column: usize,
+    shape: AttentionShape,
+    heads: Range<usize>,
 }
 
 /// Multi-head self-attention (Vaswani et al., 2017) of each sequence, from `workspace.projected` to
@@ -76,65 +108,79 @@ pub(super) unsafe fn attend(
     worker: &Worker<'_>,
     workspace: &Workspace,
     sequences: &[Range<usize>],
-    [hidden_size, heads]: [usize; 2],
+    shape: AttentionShape,
 ) {
-    let head_size = hidden_size / heads;
-    worker.for_each(Stage::Attention, sequences.len() * heads, |task| {
+    let groups = sequences.len() * shape.key_value_heads;
+    let heads_of_a_group = shape.heads / shape.key_value_heads;
+    // Tasks of the same group each lay out its keys and values again, which is little work beside the
+    // products of a long sequence.
+    let parts = if worker.is_alone() {
+        1
+    } else {
+        (TASKS_OF_A_MEMBER * worker.member.count).div_ceil(groups.max(1)).min(heads_of_a_group)
+    };
+    worker.for_each(Stage::Attention, groups * parts, |task| {
         let mut scratch =
             workspace.scratch[worker.member.index].lock().unwrap_or_else(PoisonError::into_inner);
-        let tokens = sequences[task / heads].clone();
-        scratch.reserve(tokens.len(), head_size);
-        let column = task % heads * head_size;
-        let head = Head {
+        let (group, part) = (task / parts, task % parts);
+        let first_head = group % shape.key_value_heads * heads_of_a_group;
+        let heads = share(heads_of_a_group, parts, part);
+        let tokens = sequences[group / shape.key_value_heads].clone();
+        scratch.reserve(tokens.len(), shape.head_size);
+        let group = Group {
             kernels: worker.kernels,
             projected: &workspace.projected,
             context: &workspace.context,
             tokens,
-            hidden_size,
-            head_size,
-            column,
+            shape,
+            heads: first_head + heads.start..first_head + heads.end,
         };
         // SAFETY: each task has its own columns of its own rows of the context.
-        unsafe { head.attend(&scratch) }
+        unsafe { group.attend(&scratch) }
     });
 }
 
-impl Head<'_> {
+impl Group<'_> {
     /// # Safety
-    /// Nobody else uses the scratch memory or this head's part of the context, or writes to `projected`.
+    /// Nobody else uses the scratch memory or these heads' part of the context, or writes to `projected`.
     unsafe fn attend(&self, scratch: &AttentionScratch) {
+        let AttentionShape { heads, key_value_heads, head_size, .. } = self.shape;
         let keys = self.tokens.len();
         if keys == 0 {
             return;
         }
         let first = self.tokens.start;
+        let shared = self.heads.start / (heads / key_value_heads) * head_size;
+        let column = self.shape.query_width() + shared;
         // SAFETY: `reserve` has made room for this many keys.
         unsafe {
             self.kernels.transpose(Transposition {
                 rows: keys,
-                columns: self.head_size,
-                input: self.projected.pointer(first).add(self.hidden_size + self.column),
+                columns: head_size,
+                input: self.projected.pointer(first).add(column),
                 input_stride: self.projected.stride(),
                 panels: scratch.keys.pointer(),
             });
-            self.gather_values(scratch);
+            self.gather_values(scratch, column + self.shape.key_width());
         }
         let tiles = keys.div_ceil(QUERIES);
-        for tile in 0..tiles {
-            let queries = first + keys * tile / tiles..first + keys * (tile + 1) / tiles;
-            // SAFETY: as above; the tiles' queries are different rows.
-            unsafe { self.attend_tile(scratch, queries) }
+        for head in self.heads.clone() {
+            for tile in 0..tiles {
+                let queries = share(keys, tiles, tile);
+                // SAFETY: as above; the tiles' queries are different rows.
+                unsafe { self.attend_tile(scratch, head * head_size, queries) }
+            }
         }
     }
 
     /// Copies the values next to each other: every tile of queries reads them again.
     ///
     /// # Safety
-    /// As [`Head::attend`].
-    unsafe fn gather_values(&self, scratch: &AttentionScratch) {
-        let column = 2 * self.hidden_size + self.column;
-        for offset in (0..self.head_size).step_by(PANEL) {
-            let width = PANEL.min(self.head_size - offset);
+    /// As [`Group::attend`].
+    unsafe fn gather_values(&self, scratch: &AttentionScratch, column: usize) {
+        let head_size = self.shape.head_size;
+        for offset in (0..head_size).step_by(PANEL) {
+            let width = PANEL.min(head_size - offset);
             for (key, row) in self.tokens.clone().enumerate() {
                 // SAFETY: `reserve` has made room for this many keys; the scratch memory is this thread's.
                 unsafe {
@@ -152,21 +198,26 @@ impl Head<'_> {
         }
     }
 
+    /// What some queries, counted from the sequence's start, of the head at `column` gather.
+    ///
     /// # Safety
-    /// As [`Head::attend`]; the scratch memory holds the keys and values.
-    unsafe fn attend_tile(&self, scratch: &AttentionScratch, queries: Range<usize>) {
+    /// As [`Group::attend`]; the scratch memory holds the keys and values.
+    unsafe fn attend_tile(&self, scratch: &AttentionScratch, column: usize, queries: Range<usize>) {
         const NO_BIAS: [f32; PANEL] = [0.0; PANEL];
         let AttentionScratch { keys: key_panels, values, scores, gathered } = scratch;
-        let keys = self.tokens.len();
+        let AttentionShape { head_size, causal, .. } = self.shape;
+        // Keys after the last query are seen by none.
+        let keys = if causal { queries.end } else { self.tokens.len() };
+        let first_row = self.tokens.start + queries.start;
         for key in (0..keys).step_by(PANEL) {
             // SAFETY: the scores have room for whole panels of keys.
             unsafe {
                 self.kernels.product_f32(Product {
                     rows: queries.len(),
-                    units: self.head_size,
-                    input: self.projected.pointer(queries.start).add(self.column).cast(),
+                    units: head_size,
+                    input: self.projected.pointer(first_row).add(column).cast(),
                     input_stride: self.projected.stride(),
-                    panel: key_panels.pointer::<u32>().add(key * self.head_size),
+                    panel: key_panels.pointer::<u32>().add(key * head_size),
                     panel_stride: PANEL,
                     bias: NO_BIAS.as_ptr(),
                     output: scores.pointer(0).add(key),
@@ -176,12 +227,15 @@ impl Head<'_> {
         }
         let mut factors = [0.0; QUERIES];
         for (row, factor) in factors.iter_mut().enumerate().take(queries.len()) {
+            let seen = if causal { queries.start + row + 1 } else { keys };
             // SAFETY: the scratch memory is this thread's.
-            *factor = 1.0 / self.kernels.exponentials(unsafe { scores.row_mut(row, 0..keys) });
+            let (seen, unseen) = unsafe { scores.row_mut(row, 0..keys) }.split_at_mut(seen);
+            *factor = 1.0 / self.kernels.exponentials(seen);
+            unseen.fill(0.0);
         }
-        for offset in (0..self.head_size).step_by(PANEL) {
-            let column = self.column + offset;
-            let width = PANEL.min(self.head_size - offset);
+        for offset in (0..head_size).step_by(PANEL) {
+            let column = column + offset;
+            let width = PANEL.min(head_size - offset);
             // SAFETY: the panel was filled by `gather_values`; what it has beyond the head is old and left
             // out below. Each task has its own part of the context.
             unsafe {
@@ -190,7 +244,7 @@ impl Head<'_> {
                     units: keys,
                     input: scores.pointer(0).cast(),
                     input_stride: scores.stride(),
-                    panel: values.pointer::<u32>().add(offset * keys),
+                    panel: values.pointer::<u32>().add(offset * self.tokens.len()),
                     panel_stride: PANEL,
                     bias: NO_BIAS.as_ptr(),
                     output: gathered.pointer(0),
@@ -198,7 +252,7 @@ impl Head<'_> {
                 });
                 for (row, &factor) in factors.iter().enumerate().take(queries.len()) {
                     let gathered = gathered.row(row, 0..width);
-                    let context = self.context.row_mut(queries.start + row, column..column + width);
+                    let context = self.context.row_mut(first_row + row, column..column + width);
                     for (context, &value) in context.iter_mut().zip(gathered) {
                         *context = value * factor;
                     }

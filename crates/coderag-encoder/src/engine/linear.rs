@@ -1,15 +1,15 @@
 #![allow(unsafe_code)]
 
 use std::ops::Range;
-use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use super::Precision;
 use super::buffer::Buffer;
-use super::elementwise::{Quantized, nearest};
+use super::elementwise::nearest;
 use super::kernels::{Dequantization, Kernels, PANEL, Product};
 use super::matrix::Matrix;
+use super::prepared_input::PreparedInput;
 use super::profile::Stage;
-use super::team::Member;
+use super::team::{Member, share};
 use super::worker::Worker;
 use crate::checkpoint::{Checkpoint, Tensor};
 
@@ -46,15 +46,27 @@ pub(super) struct LinearPart {
 }
 
 impl LinearPart {
+    /// What `name.weight`, `[outputs, inputs]`, and `name.bias` hold.
     pub(super) fn take(
         checkpoint: &mut Checkpoint,
         name: &str,
         [outputs, inputs]: [usize; 2],
         factor: f32,
     ) -> Self {
-        let weight = checkpoint.take(&format!("{name}.weight"), &[outputs, inputs]);
+        let part = Self::take_without_bias(checkpoint, name, [outputs, inputs], factor);
         let bias = checkpoint.take_vector(&format!("{name}.bias"), outputs);
-        Self { weight, bias, outputs, factor }
+        Self { bias, ..part }
+    }
+
+    /// What `name.weight`, `[outputs, inputs]`, holds.
+    pub(super) fn take_without_bias(
+        checkpoint: &mut Checkpoint,
+        name: &str,
+        [outputs, inputs]: [usize; 2],
+        factor: f32,
+    ) -> Self {
+        let weight = checkpoint.take(&format!("{name}.weight"), &[outputs, inputs]);
+        Self { weight, bias: vec![0.0; outputs], outputs, factor }
     }
 }
 
@@ -154,6 +166,21 @@ impl Linear {
         self.inputs.div_ceil(self.precision.values_per_unit())
     }
 
+    /// How many weights it has.
+    pub(super) fn weights(&self) -> usize {
+        self.inputs * self.outputs
+    }
+
+    /// How many panels the outputs fill.
+    pub(super) fn panels(&self) -> usize {
+        self.outputs.div_ceil(PANEL)
+    }
+
+    /// Whether a matrix has room for the outputs of some rows.
+    pub(super) fn fits(&self, rows: &Range<usize>, output: &Matrix) -> bool {
+        self.outputs <= output.stride() && rows.end <= output.rows()
+    }
+
     /// Computes some rows of `output` from the same rows of `input`.
     ///
     /// # Safety
@@ -168,154 +195,143 @@ impl Linear {
         output: &Matrix,
         activation: Activation,
     ) {
-        assert!(self.inputs <= input.stride() && self.outputs <= output.stride());
-        assert!(rows.end <= input.rows() && rows.end <= output.rows());
-        if rows.is_empty() {
-            return;
-        }
-        if self.precision != Precision::F32 {
-            worker.for_each(Stage::Preparation, rows.len(), |row| {
-                // SAFETY: each task has its own row.
-                unsafe { prepared.prepare(worker.kernels, rows.start + row, input, self.inputs) }
-            });
-        }
-        let (operand, operand_stride) = match self.precision {
-            Precision::F32 => (input.pointer(rows.start).cast_const().cast(), input.stride()),
-            Precision::Bf16 | Precision::Int8 => prepared.row(rows.start),
-        };
-        let units = self.units();
-        let panels = self.outputs.div_ceil(PANEL);
-        // Alone, all rows and all panels are one task. In a team a task is some rows and some panels.
-        let row_tasks = if worker.is_alone() { 1 } else { rows.len().div_ceil(ROWS_OF_A_TASK) };
-        let wanted = if worker.is_alone() { 1 } else { TASKS_OF_A_MEMBER * worker.member.count };
-        let panel_tasks = wanted.div_ceil(row_tasks).min(panels);
-        worker.for_each(Stage::Linear, row_tasks * panel_tasks, |task| {
-            let (row_task, panel_task) = (task / panel_tasks, task % panel_tasks);
-            let rows_here = share(rows.len(), row_tasks, row_task);
-            let panels_here = share(panels, panel_tasks, panel_task);
-            for panel in panels_here.clone() {
-                // SAFETY: the rows and panels are inside the buffers, and each task has its own.
+        assert!(self.fits(&rows, output));
+        // SAFETY: the caller vouches for the rows.
+        unsafe { self.prepare(worker, rows.clone(), input, prepared) };
+        let division = Division::new(worker, rows, self.panels());
+        worker.for_each(Stage::Linear, division.tasks(), |task| {
+            let (rows, panels) = division.part(task);
+            for panel in panels.clone() {
+                // SAFETY: the rows and panels are inside the output, and each task has its own.
                 unsafe {
-                    let product = Product {
-                        rows: rows_here.len(),
-                        units,
-                        input: operand.add(rows_here.start * operand_stride),
-                        input_stride: operand_stride,
-                        panel: self.panels.pointer::<u32>().add(panel * units * PANEL),
-                        panel_stride: PANEL,
-                        bias: self.bias.pointer::<f32>().add(panel * PANEL),
-                        output: output.pointer(rows.start + rows_here.start).add(panel * PANEL),
-                        output_stride: output.stride(),
-                    };
-                    match self.precision {
-                        Precision::F32 => worker.kernels.product_f32(product),
-                        Precision::Bf16 => worker.kernels.product_bf16(product),
-                        Precision::Int8 => worker.kernels.product_int8(
-                            product,
-                            Dequantization {
-                                inputs: prepared.quantized(rows.start + rows_here.start),
-                                scales: self.scales.pointer::<f32>().add(panel * PANEL),
-                                sums: self.sums.pointer::<i32>().add(panel * PANEL),
-                            },
-                        ),
-                    }
+                    let output_panel = output.pointer(rows.start).add(panel * PANEL);
+                    self.multiply(
+                        worker.kernels,
+                        panel,
+                        rows.clone(),
+                        input,
+                        prepared,
+                        (output_panel, output.stride()),
+                    );
                 }
             }
             if activation == Activation::Gelu {
                 worker.lap(Stage::Linear);
-                let columns = panels_here.start * PANEL..panels_here.end * PANEL;
-                for row in rows_here {
+                let columns = panels.start * PANEL..panels.end * PANEL;
+                for row in rows {
                     // SAFETY: these rows and columns are this task's.
-                    let outputs = unsafe { output.row_mut(rows.start + row, columns.clone()) };
-                    worker.kernels.gelu(outputs);
+                    worker.kernels.gelu(unsafe { output.row_mut(row, columns.clone()) });
                 }
                 worker.lap(Stage::Activation);
             }
         });
     }
+
+    /// Rounds or quantises some rows of the input, in precisions that need it.
+    ///
+    /// # Safety
+    /// All members of the team call it alike, and nobody else uses these rows of `prepared` or writes to
+    /// those of `input`.
+    pub(super) unsafe fn prepare(
+        &self,
+        worker: &Worker<'_>,
+        rows: Range<usize>,
+        input: &Matrix,
+        prepared: &PreparedInput,
+    ) {
+        assert!(self.inputs <= input.stride() && rows.end <= input.rows());
+        if self.precision != Precision::F32 {
+            worker.for_each(Stage::Preparation, rows.len(), |row| {
+                let row = rows.start + row;
+                // SAFETY: each task has its own row.
+                unsafe { prepared.prepare(worker.kernels, self.precision, row, input, self.inputs) }
+            });
+        }
+    }
+
+    /// Computes one panel of outputs for some rows of the input, which are prepared.
+    ///
+    /// # Safety
+    /// The output, a place and the stride between rows, is valid for [`PANEL`] values in each row and used
+    /// by nobody else; nobody writes to the rows of the input.
+    pub(super) unsafe fn multiply(
+        &self,
+        kernels: &Kernels,
+        panel: usize,
+        rows: Range<usize>,
+        input: &Matrix,
+        prepared: &PreparedInput,
+        (output, output_stride): (*mut f32, usize),
+    ) {
+        let (operand, operand_stride) = match self.precision {
+            Precision::F32 => (input.pointer(rows.start).cast_const().cast(), input.stride()),
+            Precision::Bf16 | Precision::Int8 => prepared.row(rows.start),
+        };
+        let units = self.units();
+        // SAFETY: `pack` has filled as many panels, and the caller vouches for input and output.
+        unsafe {
+            let product = Product {
+                rows: rows.len(),
+                units,
+                input: operand,
+                input_stride: operand_stride,
+                panel: self.panels.pointer::<u32>().add(panel * units * PANEL),
+                panel_stride: PANEL,
+                bias: self.bias.pointer::<f32>().add(panel * PANEL),
+                output,
+                output_stride,
+            };
+            match self.precision {
+                Precision::F32 => kernels.product_f32(product),
+                Precision::Bf16 => kernels.product_bf16(product),
+                Precision::Int8 => kernels.product_int8(
+                    product,
+                    Dequantization {
+                        inputs: prepared.quantized(rows.start),
+                        scales: self.scales.pointer::<f32>().add(panel * PANEL),
+                        sums: self.sums.pointer::<i32>().add(panel * PANEL),
+                    },
+                ),
+            }
+        }
+    }
+}
+
+/// How some rows and panels of a linear layer's outputs are divided into tasks. Alone, all of them are
+/// one task. In a team a task is some rows and some panels.
+pub(super) struct Division {
+    rows: Range<usize>,
+    panels: usize,
+    row_tasks: usize,
+    panel_tasks: usize,
+}
+
+impl Division {
+    pub(super) fn new(worker: &Worker<'_>, rows: Range<usize>, panels: usize) -> Self {
+        let (row_tasks, wanted) = if worker.is_alone() {
+            (rows.len().min(1), 1)
+        } else {
+            (rows.len().div_ceil(ROWS_OF_A_TASK), TASKS_OF_A_MEMBER * worker.member.count)
+        };
+        let panel_tasks = wanted.div_ceil(row_tasks.max(1)).min(panels);
+        Self { rows, panels, row_tasks, panel_tasks }
+    }
+
+    pub(super) fn tasks(&self) -> usize {
+        self.row_tasks * self.panel_tasks
+    }
+
+    /// The rows and panels of a task.
+    pub(super) fn part(&self, task: usize) -> (Range<usize>, Range<usize>) {
+        let rows = share(self.rows.len(), self.row_tasks, task / self.panel_tasks);
+        let panels = share(self.panels, self.panel_tasks, task % self.panel_tasks);
+        (self.rows.start + rows.start..self.rows.start + rows.end, panels)
+    }
 }
 
 /// A team's task has about this many rows of the input: enough that reading the weights costs little
 /// beside the products.
-const ROWS_OF_A_TASK: usize = 56;
+pub(super) const ROWS_OF_A_TASK: usize = 56;
 
 /// So many tasks for each member that one who is held up leaves work to the others.
 const TASKS_OF_A_MEMBER: usize = 4;
-
-/// The share of one of `parts` equal parts of `count`.
-fn share(count: usize, parts: usize, part: usize) -> Range<usize> {
-    count * part / parts..count * (part + 1) / parts
-}
-
-/// The inputs of a linear layer in its precision.
-#[derive(Debug)]
-pub(super) struct PreparedInput {
-    precision: Precision,
-    /// `[rows, stride]` in units of 32 bits.
-    values: Buffer,
-    stride: usize,
-    /// `[rows]` of [`Quantized`].
-    quantized: Buffer,
-    rows: usize,
-}
-
-impl PreparedInput {
-    pub(super) fn new(precision: Precision, rows: usize, columns: usize) -> Self {
-        let (rows, stride) = match precision {
-            Precision::F32 => (0, 0),
-            Precision::Bf16 | Precision::Int8 => {
-                let units = columns.div_ceil(precision.values_per_unit());
-                // An odd number of cache lines, as in `Matrix`.
-                (rows, units.next_multiple_of(32) + 16)
-            }
-        };
-        Self {
-            precision,
-            values: Buffer::new(rows * stride),
-            stride,
-            quantized: Buffer::new(rows * (size_of::<Quantized>() / 4)),
-            rows,
-        }
-    }
-
-    /// Where a row begins, and the stride between rows.
-    fn row(&self, row: usize) -> (*const u32, usize) {
-        assert!(row < self.rows);
-        // SAFETY: the row is inside the buffer.
-        (unsafe { self.values.pointer::<u32>().add(row * self.stride) }, self.stride)
-    }
-
-    fn quantized(&self, row: usize) -> *const Quantized {
-        assert!(row < self.rows);
-        // SAFETY: the row is inside the buffer, whose lines are aligned enough.
-        unsafe { self.quantized.pointer::<Quantized>().add(row) }
-    }
-
-    /// Rounds or quantises a row of `input`.
-    ///
-    /// # Safety
-    /// Nobody else uses this row here or writes to the input's.
-    unsafe fn prepare(&self, kernels: &Kernels, row: usize, input: &Matrix, columns: usize) {
-        let (prepared, stride) = self.row(row);
-        // The last unit may reach beyond the columns; it meets weights of 0.
-        let width = columns.next_multiple_of(self.precision.values_per_unit());
-        assert!(width <= stride * self.precision.values_per_unit());
-        // SAFETY: the row is this caller's and has room for the width.
-        unsafe {
-            match self.precision {
-                Precision::F32 => {}
-                Precision::Bf16 => {
-                    let rounded = from_raw_parts_mut(prepared.cast_mut().cast::<u16>(), width);
-                    let values = from_raw_parts(input.pointer(row), width);
-                    kernels.to_bf16(values, rounded);
-                }
-                Precision::Int8 => {
-                    let bytes = from_raw_parts_mut(prepared.cast_mut().cast::<u8>(), columns);
-                    let values = from_raw_parts(input.pointer(row), columns);
-                    let quantized = kernels.quantize(values, bytes);
-                    self.quantized(row).cast_mut().write(quantized);
-                }
-            }
-        }
-    }
-}

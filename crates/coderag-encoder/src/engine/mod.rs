@@ -1,4 +1,4 @@
-//! The forward pass of BERT-family encoders on CPUs: packed sequences, packed weights, own kernels.
+//! The forward pass of text encoders (BERT, RoBERTa, Qwen2, Qwen3) on CPUs: packed sequences, packed weights, own kernels.
 //!
 //! Sequences of different lengths stand one after the other, `[tokens, dim]`, so nothing is padded and a
 //! linear layer is one matrix product over all their tokens. Weights are laid out once, when they are
@@ -8,19 +8,22 @@
 //! is in the call.
 
 mod attention;
+mod batch;
+mod bert;
+mod body;
 mod buffer;
 mod cpu;
 mod elementwise;
-mod embedding;
-mod forward;
+mod gated_linear;
 mod kernels;
-mod layer;
 mod linear;
 mod matrix;
 mod model;
 mod pooling;
 mod precision;
+mod prepared_input;
 mod profile;
+mod qwen2;
 mod team;
 mod worker;
 mod workspace;

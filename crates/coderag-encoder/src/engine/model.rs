@@ -1,21 +1,20 @@
 use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::embedding::TokenEmbedding;
-use super::forward::{Batch, Weights};
+use super::batch::Batch;
+use super::body::Body;
 use super::kernels::Kernels;
-use super::layer::{Layer, LayerParts};
 use super::profile::{Profile, Stage};
 use super::team::{Member, Team};
 use super::worker::Worker;
 use super::workspace::Workspace;
 use super::{Cpu, Precision};
 use crate::checkpoint::Checkpoint;
-use crate::{Architecture, BertConfig, Error, Pooling, Result};
+use crate::{Architecture, Error, Pooling, Result};
 
 /// How an [`Engine`] computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,15 +37,15 @@ impl Default for EngineOptions {
     }
 }
 
-/// A BERT with its weights laid out for one instruction set and precision, and threads to run it.
+/// A model with its weights laid out for one instruction set and precision, and threads to run it.
 #[derive(Debug)]
 pub struct Engine {
-    config: BertConfig,
+    architecture: Architecture,
     pooling: Pooling,
     options: EngineOptions,
     kernels: &'static Kernels,
     team: Team,
-    weights: Weights,
+    body: Body,
     /// Memory that no call uses at the moment.
     workspaces: Mutex<Vec<Workspace>>,
     profile: Profile,
@@ -74,15 +73,11 @@ impl Engine {
 
     /// Lays out the weights of a checkpoint.
     pub(crate) fn new(
-        mut checkpoint: Checkpoint,
+        checkpoint: Checkpoint,
         architecture: &Architecture,
         pooling: Pooling,
         options: &EngineOptions,
     ) -> Result<Self> {
-        let config = match architecture {
-            Architecture::Bert(config) => config,
-            Architecture::Qwen2(_) => return Err(Error::Backend("Qwen2 is not there yet".into())),
-        };
         let kernels = Kernels::for_cpu(match options.cpu {
             Some(cpu) => cpu,
             None => Cpu::detect()?,
@@ -92,22 +87,22 @@ impl Engine {
             .unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
             .max(1);
         let team = Team::start(threads).map_err(|source| Error::Threads { threads, source })?;
-        let embedding = TokenEmbedding::take(&mut checkpoint, config);
-        let layers: Vec<LayerParts> = (0..config.num_hidden_layers)
-            .map(|index| LayerParts::take(&mut checkpoint, config, index))
-            .collect();
-        checkpoint.finish()?;
-        let layers = pack(&team, layers, config, options.precision, kernels);
-        let weights = Weights { embedding, layers };
-        let (config, options) = (config.clone(), options.clone());
-        let workspaces = Mutex::default();
-        let profile = Profile::default();
-        Ok(Self { config, pooling, options, kernels, team, weights, workspaces, profile })
+        let body = Body::load(checkpoint, architecture, options.precision, kernels, &team)?;
+        Ok(Self {
+            architecture: architecture.clone(),
+            pooling,
+            options: options.clone(),
+            kernels,
+            team,
+            body,
+            workspaces: Mutex::default(),
+            profile: Profile::default(),
+        })
     }
 
     /// The width of a vector.
     pub fn dimensions(&self) -> usize {
-        self.config.hidden_size
+        self.architecture.hidden_size()
     }
 
     /// The instruction set in use.
@@ -170,10 +165,8 @@ impl Engine {
         /// Below so many multiplications waking a thread takes longer than it helps.
         const WORTH_A_THREAD: usize = 4_000_000;
         let batch = self.batch(sequences, indices);
-        let BertConfig { hidden_size, intermediate_size, num_hidden_layers, .. } = self.config;
-        let layer = hidden_size * (4 * hidden_size + 2 * intermediate_size);
         let workspace;
-        if batch.tokens() * layer * num_hidden_layers < WORTH_A_THREAD {
+        if batch.tokens().len() * self.body.weights() < WORTH_A_THREAD {
             workspace = self.workspace(1, &batch);
             self.forward(Member::alone(), &batch, &workspace);
         } else {
@@ -184,32 +177,42 @@ impl Engine {
     }
 
     fn forward(&self, member: Member<'_>, batch: &Batch, workspace: &Workspace) {
-        let Self { config, pooling, kernels, weights, .. } = self;
+        let Self { pooling, kernels, body, .. } = self;
         let worker = Worker::new(kernels, member, &self.profile);
-        assert!(workspace.holds(member.count, batch.tokens(), batch.sequences()));
+        let (tokens, sequences) = (batch.tokens().len(), batch.sequences());
+        assert!(workspace.holds(member.count, tokens, sequences.len()));
+        let columns = 0..self.dimensions();
         // SAFETY: the workspace was taken for this batch, and all members of the team run this; `encode`
-        // has checked the tokens.
+        // has checked the tokens. Each task pools into a row of its own.
         #[allow(unsafe_code)]
         unsafe {
-            weights.forward(&worker, batch, workspace, config, *pooling);
+            let states = body.forward(&worker, batch, workspace);
+            worker.for_each(Stage::Pooling, sequences.len(), |sequence| {
+                let tokens = sequences[sequence].clone();
+                let pooled = workspace.pooled.row_mut(sequence, columns.clone());
+                for (position, row) in tokens.clone().enumerate() {
+                    let state = states.row(row, columns.clone());
+                    pooling.add(kernels, pooled, state, position, tokens.len());
+                }
+            });
         }
     }
 
     fn batch(&self, sequences: &[&[u32]], indices: &[usize]) -> Batch {
-        Batch::new(indices.iter().map(|&index| sequences[index]), &self.config)
+        Batch::new(indices.iter().map(|&index| sequences[index]), &self.architecture)
     }
 
     /// Memory for a batch.
     fn workspace(&self, threads: usize, batch: &Batch) -> Workspace {
         let mut spare = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tokens, count) = (batch.tokens(), batch.sequences());
+        let (tokens, count) = (batch.tokens().len(), batch.sequences().len());
         match spare.iter().position(|workspace| workspace.holds(threads, tokens, count)) {
             Some(index) => spare.swap_remove(index),
             None => {
                 drop(spare.pop());
                 let tokens = tokens.next_multiple_of(64);
                 let count = count.next_multiple_of(16);
-                Workspace::new(&self.config, self.options.precision, self.threads(), tokens, count)
+                Workspace::new(self.body.widths(), self.threads(), tokens, count)
             }
         }
     }
@@ -248,8 +251,8 @@ impl Engine {
     }
 
     fn check_sequences(&self, sequences: &[&[u32]]) -> Result<()> {
-        let longest = self.config.max_tokens();
-        let vocabulary = self.config.vocab_size;
+        let longest = self.architecture.max_tokens();
+        let vocabulary = self.architecture.vocab_size();
         for (index, ids) in sequences.iter().enumerate() {
             let problem = if ids.is_empty() {
                 "it has no tokens".to_owned()
@@ -264,30 +267,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// Lays out the weights, the layers divided among the threads.
-fn pack(
-    team: &Team,
-    parts: Vec<LayerParts>,
-    config: &BertConfig,
-    precision: Precision,
-    kernels: &Kernels,
-) -> Vec<Layer> {
-    let next = AtomicUsize::new(0);
-    let parts: Vec<Mutex<Option<LayerParts>>> =
-        parts.into_iter().map(|parts| Mutex::new(Some(parts))).collect();
-    let packed: Vec<OnceLock<Layer>> = parts.iter().map(|_| OnceLock::new()).collect();
-    team.run(&|_| {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(slot) = parts.get(index) else { break };
-            let parts = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(parts) = parts {
-                let layer = Layer::pack(parts, config, precision, kernels, Member::alone());
-                packed[index].get_or_init(|| layer);
-            }
-        }
-    });
-    packed.into_iter().filter_map(OnceLock::into_inner).collect()
 }

@@ -10,11 +10,13 @@ pub enum Stage {
     Preparation,
     /// The matrix products of linear layers.
     Linear,
-    /// GELU.
+    /// GELU or SiLU.
     Activation,
+    /// Rotary position embedding, and the normalisation of queries and keys before it.
+    Rotation,
     /// Attention between its projections.
     Attention,
-    /// Residual sums and layer normalisation.
+    /// Residual sums and normalisation.
     Normalization,
     /// Pooling.
     Pooling,
@@ -22,11 +24,12 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Embedding,
         Self::Preparation,
         Self::Linear,
         Self::Activation,
+        Self::Rotation,
         Self::Attention,
         Self::Normalization,
         Self::Pooling,

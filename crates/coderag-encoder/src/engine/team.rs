@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -128,6 +129,11 @@ impl Member<'_> {
         }
         meeting.wait();
     }
+}
+
+/// The share of one of `parts` equal parts of `count`.
+pub(super) fn share(count: usize, parts: usize, part: usize) -> Range<usize> {
+    count * part / parts..count * (part + 1) / parts
 }
 
 type Job = *const (dyn Fn(Member<'_>) + Sync + 'static);

@@ -1,49 +1,62 @@
 use std::sync::Mutex;
 
 use super::Precision;
-use super::attention::AttentionScratch;
-use super::linear::PreparedInput;
+use super::attention::{AttentionScratch, AttentionShape};
+use super::gated_linear::GateScratch;
 use super::matrix::Matrix;
-use crate::BertConfig;
+use super::prepared_input::PreparedInput;
+
+/// How wide the parts of a workspace are.
+#[derive(Clone, Debug)]
+pub(super) struct Widths {
+    pub(super) hidden: usize,
+    /// Inside the feed-forward network.
+    pub(super) intermediate: usize,
+    pub(super) attention: AttentionShape,
+    /// The size of a head whose queries and keys are rotated.
+    pub(super) rotation: usize,
+    /// The inputs of linear layers.
+    pub(super) inputs: Vec<(usize, Precision)>,
+}
 
 /// The memory of a forward pass, kept from one to the next.
 #[derive(Debug)]
 pub(super) struct Workspace {
-    /// `[tokens, hidden_size]`
+    /// `[tokens, hidden]`
     pub(super) states: Matrix,
-    /// Queries, keys and values, `[tokens, 3 * hidden_size]`.
+    /// Queries, keys and values, `[tokens, projected_width]`.
     pub(super) projected: Matrix,
-    /// What attention gathers, `[tokens, hidden_size]`.
+    /// The cosines and sines by which queries and keys are rotated, `[tokens, rotation]`.
+    pub(super) rotations: Matrix,
+    /// What attention gathers, `[tokens, query_width]`.
     pub(super) context: Matrix,
-    /// The states after attention, `[tokens, hidden_size]`.
+    /// On the way from and to the states, `[tokens, hidden]`.
     pub(super) attended: Matrix,
-    /// Inside the feed-forward network, `[tokens, intermediate_size]`.
+    /// Inside the feed-forward network, `[tokens, intermediate]`.
     pub(super) expanded: Matrix,
     pub(super) prepared: PreparedInput,
     /// One for each thread.
     pub(super) scratch: Vec<Mutex<AttentionScratch>>,
-    /// One for each sequence, `[sequences, hidden_size]`.
+    /// One for each thread.
+    pub(super) gates: Vec<Mutex<GateScratch>>,
+    /// One for each sequence, `[sequences, hidden]`.
     pub(super) pooled: Matrix,
 }
 
 impl Workspace {
-    pub(super) fn new(
-        config: &BertConfig,
-        precision: Precision,
-        threads: usize,
-        tokens: usize,
-        sequences: usize,
-    ) -> Self {
-        let widest = config.hidden_size.max(config.intermediate_size);
+    pub(super) fn new(widths: &Widths, threads: usize, tokens: usize, sequences: usize) -> Self {
+        let attention = widths.attention;
         Self {
-            states: Matrix::zeros(tokens, config.hidden_size),
-            projected: Matrix::zeros(tokens, 3 * config.hidden_size),
-            context: Matrix::zeros(tokens, config.hidden_size),
-            attended: Matrix::zeros(tokens, config.hidden_size),
-            expanded: Matrix::zeros(tokens, config.intermediate_size),
-            prepared: PreparedInput::new(precision, tokens, widest),
+            states: Matrix::zeros(tokens, widths.hidden),
+            projected: Matrix::zeros(tokens, attention.projected_width()),
+            rotations: Matrix::zeros(tokens, widths.rotation),
+            context: Matrix::zeros(tokens, attention.query_width()),
+            attended: Matrix::zeros(tokens, widths.hidden),
+            expanded: Matrix::zeros(tokens, widths.intermediate),
+            prepared: PreparedInput::new(tokens, &widths.inputs),
             scratch: (0..threads).map(|_| Mutex::default()).collect(),
-            pooled: Matrix::zeros(sequences, config.hidden_size),
+            gates: (0..threads).map(|_| Mutex::default()).collect(),
+            pooled: Matrix::zeros(sequences, widths.hidden),
         }
     }
 

@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 
 use super::{Dequantization, Kernels, Product, elementwise_for, for_each_tile, portable};
 use crate::engine::Cpu;
-use crate::engine::elementwise::{self, LayerNorm, Quantized};
+use crate::engine::elementwise::{self, LayerNorm, Quantized, RmsNorm};
 
 pub(super) static KERNELS: Kernels = Kernels {
     cpu: Cpu::Avx2,
@@ -17,8 +17,11 @@ pub(super) static KERNELS: Kernels = Kernels {
     bf16: product_bf16,
     int8: product_int8,
     gelu,
+    silu_and_multiply,
     exponentials,
     add_and_normalize,
+    normalize_rms,
+    rotate,
     add_scaled,
     quantize,
     to_bf16,

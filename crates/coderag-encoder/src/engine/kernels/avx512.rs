@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use super::{Dequantization, Kernels, Product, elementwise_for, for_each_tile, portable};
 use crate::engine::Cpu;
-use crate::engine::elementwise::{self, LayerNorm, Quantized};
+use crate::engine::elementwise::{self, LayerNorm, Quantized, RmsNorm};
 
 /// The table; what VNNI and BF16 speed up is AVX2's or the portable kernel where they are missing.
 pub(super) fn kernels() -> &'static Kernels {
@@ -28,8 +28,11 @@ pub(super) fn kernels() -> &'static Kernels {
             super::avx2::product_int8
         },
         gelu,
+        silu_and_multiply,
         exponentials,
         add_and_normalize,
+        normalize_rms,
+        rotate,
         add_scaled,
         quantize,
         to_bf16,

@@ -9,7 +9,7 @@ mod portable;
 mod tests;
 
 use super::Cpu;
-use super::elementwise::{LayerNorm, Quantized};
+use super::elementwise::{LayerNorm, Quantized, RmsNorm};
 
 /// How many outputs a panel of packed weights has. The layout is the same for every instruction set.
 pub(super) const PANEL: usize = 32;
@@ -59,8 +59,11 @@ pub(super) struct Kernels {
     bf16: unsafe fn(Product),
     int8: unsafe fn(Product, Dequantization),
     gelu: unsafe fn(&mut [f32]),
+    silu_and_multiply: unsafe fn(&mut [f32], &[f32]),
     exponentials: unsafe fn(&mut [f32]) -> f32,
     add_and_normalize: unsafe fn(&mut [f32], &[f32], LayerNorm<'_>),
+    normalize_rms: unsafe fn(&mut [f32], RmsNorm<'_>),
+    rotate: unsafe fn(&mut [f32], &[f32], &[f32]),
     add_scaled: unsafe fn(&mut [f32], &[f32], f32),
     quantize: unsafe fn(&[f32], &mut [u8]) -> Quantized,
     to_bf16: unsafe fn(&[f32], &mut [u16]),
@@ -147,6 +150,12 @@ impl Kernels {
     }
 
     #[allow(unsafe_code)]
+    pub(super) fn silu_and_multiply(&self, gate: &mut [f32], up: &[f32]) {
+        // SAFETY: `for_cpu` has checked the CPU.
+        unsafe { (self.silu_and_multiply)(gate, up) }
+    }
+
+    #[allow(unsafe_code)]
     pub(super) fn exponentials(&self, scores: &mut [f32]) -> f32 {
         // SAFETY: `for_cpu` has checked the CPU.
         unsafe { (self.exponentials)(scores) }
@@ -156,6 +165,18 @@ impl Kernels {
     pub(super) fn add_and_normalize(&self, row: &mut [f32], residual: &[f32], norm: LayerNorm<'_>) {
         // SAFETY: `for_cpu` has checked the CPU.
         unsafe { (self.add_and_normalize)(row, residual, norm) }
+    }
+
+    #[allow(unsafe_code)]
+    pub(super) fn normalize_rms(&self, row: &mut [f32], norm: RmsNorm<'_>) {
+        // SAFETY: `for_cpu` has checked the CPU.
+        unsafe { (self.normalize_rms)(row, norm) }
+    }
+
+    #[allow(unsafe_code)]
+    pub(super) fn rotate(&self, row: &mut [f32], cosines: &[f32], sines: &[f32]) {
+        // SAFETY: `for_cpu` has checked the CPU.
+        unsafe { (self.rotate)(row, cosines, sines) }
     }
 
     #[allow(unsafe_code)]
@@ -186,6 +207,11 @@ macro_rules! elementwise_for {
         }
 
         #[target_feature(enable = $features)]
+        fn silu_and_multiply(gate: &mut [f32], up: &[f32]) {
+            elementwise::silu_and_multiply::<$fused>(gate, up);
+        }
+
+        #[target_feature(enable = $features)]
         fn exponentials(scores: &mut [f32]) -> f32 {
             elementwise::exponentials::<$fused>(scores)
         }
@@ -193,6 +219,16 @@ macro_rules! elementwise_for {
         #[target_feature(enable = $features)]
         fn add_and_normalize(row: &mut [f32], residual: &[f32], norm: LayerNorm<'_>) {
             elementwise::add_and_normalize::<$fused>(row, residual, norm);
+        }
+
+        #[target_feature(enable = $features)]
+        fn normalize_rms(row: &mut [f32], norm: RmsNorm<'_>) {
+            elementwise::normalize_rms::<$fused>(row, norm);
+        }
+
+        #[target_feature(enable = $features)]
+        fn rotate(row: &mut [f32], cosines: &[f32], sines: &[f32]) {
+            elementwise::rotate::<$fused>(row, cosines, sines);
         }
 
         #[target_feature(enable = $features)]

@@ -252,6 +252,24 @@ proptest! {
     }
 
     #[test]
+    fn silu_times_up_is_within_a_millionth_of_its_definition(
+        gate in prop::collection::vec(-120.0f32..120.0, 0..70), seed: u64,
+    ) {
+        let mut numbers = random(seed);
+        let up: Vec<f32> = gate.iter().map(|_| 9.0 * unit(numbers())).collect();
+        for kernels in others().chain([Kernels::for_cpu(Cpu::Portable)]) {
+            let mut found = gate.clone();
+            kernels.silu_and_multiply(&mut found, &up);
+            for ((&gate, &up), &found) in gate.iter().zip(&up).zip(&found) {
+                let (gate, up) = (f64::from(gate), f64::from(up));
+                let expected = gate / (1.0 + (-gate).exp()) * up;
+                let error = (f64::from(found) - expected).abs();
+                prop_assert!(error <= 1e-6 * expected.abs() + 1e-30, "{} {}", found, expected);
+            }
+        }
+    }
+
+    #[test]
     fn exponentials_over_their_sum_are_the_softmax(
         scores in prop::collection::vec(-60.0f32..60.0, 1..70),
     ) {
@@ -294,6 +312,54 @@ proptest! {
             let norm = LayerNorm { weight: &weight, bias: &bias, epsilon };
             kernels.add_and_normalize(&mut found, &residual, norm);
             close(&found, &expected, 2e-5)?;
+        }
+    }
+
+    #[test]
+    fn rows_over_their_root_mean_square_have_their_weights(
+        row in prop::collection::vec(-9.0f32..9.0, 1..130), epsilon in 1e-6f32..1.0, seed: u64,
+    ) {
+        let mut numbers = random(seed);
+        let weight: Vec<f32> = row.iter().map(|_| 3.0 * unit(numbers())).collect();
+        let square = |&value: &f32| f64::from(value).powi(2);
+        let mean = row.iter().map(square).sum::<f64>() / row.len() as f64;
+        let scale = 1.0 / (mean + f64::from(epsilon)).sqrt();
+        let expected: Vec<f32> = row
+            .iter()
+            .zip(&weight)
+            .map(|(&value, &weight)| (f64::from(value) * scale * f64::from(weight)) as f32)
+            .collect();
+        for kernels in others().chain([Kernels::for_cpu(Cpu::Portable)]) {
+            let mut found = row.clone();
+            kernels.normalize_rms(&mut found, RmsNorm { weight: &weight, epsilon });
+            // No value is greater than the root of the row's size times its weight.
+            close(&found, &expected, 2e-5)?;
+        }
+    }
+
+    #[test]
+    fn heads_are_rotated_as_complex_numbers(
+        half in 1usize..70, heads in 0usize..5, seed: u64,
+    ) {
+        let mut numbers = random(seed);
+        let row: Vec<f32> = (0..2 * half * heads).map(|_| unit(numbers())).collect();
+        let angles: Vec<f32> = (0..half).map(|_| 4.0 * unit(numbers())).collect();
+        let cosines: Vec<f32> = angles.iter().map(|angle| angle.cos()).collect();
+        let sines: Vec<f32> = angles.iter().map(|angle| angle.sin()).collect();
+        let mut expected = Vec::new();
+        for head in row.chunks_exact(2 * half) {
+            let part = |index: usize, other: usize, sign: f64| {
+                let angle = f64::from(angles[index % half]);
+                let (value, other) = (f64::from(head[index]), f64::from(head[other]));
+                (value * angle.cos() + sign * other * angle.sin()) as f32
+            };
+            expected.extend((0..half).map(|index| part(index, index + half, -1.0)));
+            expected.extend((half..2 * half).map(|index| part(index, index - half, 1.0)));
+        }
+        for kernels in others().chain([Kernels::for_cpu(Cpu::Portable)]) {
+            let mut found = row.clone();
+            kernels.rotate(&mut found, &cosines, &sines);
+            close(&found, &expected, 1e-6)?;
         }
     }
 

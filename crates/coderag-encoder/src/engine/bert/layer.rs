@@ -2,18 +2,17 @@
 
 use std::ops::Range;
 
-use super::Precision;
-use super::attention::attend;
-use super::elementwise::LayerNorm;
-use super::kernels::Kernels;
-use super::linear::{Activation, Linear, LinearPart};
-use super::matrix::Matrix;
-use super::profile::Stage;
-use super::team::Member;
-use super::worker::Worker;
-use super::workspace::Workspace;
+use super::layer_norm::Norm;
 use crate::BertConfig;
 use crate::checkpoint::Checkpoint;
+use crate::engine::Precision;
+use crate::engine::attention::{AttentionShape, attend};
+use crate::engine::kernels::Kernels;
+use crate::engine::linear::{Activation, Linear, LinearPart};
+use crate::engine::matrix::Matrix;
+use crate::engine::team::Member;
+use crate::engine::worker::Worker;
+use crate::engine::workspace::Workspace;
 
 /// One transformer block with normalisation after each residual sum (post-LN).
 #[derive(Debug)]
@@ -25,8 +24,7 @@ pub(super) struct Layer {
     intermediate: Linear,
     output: Linear,
     output_norm: Norm,
-    hidden_size: usize,
-    heads: usize,
+    attention: AttentionShape,
 }
 
 /// What of a layer has been read from a checkpoint, before the weights are laid out.
@@ -63,6 +61,16 @@ impl LayerParts {
     }
 }
 
+/// The heads of a model, each with keys and values of its own.
+pub(super) fn attention(config: &BertConfig) -> AttentionShape {
+    AttentionShape {
+        heads: config.num_attention_heads,
+        key_value_heads: config.num_attention_heads,
+        head_size: config.hidden_size / config.num_attention_heads,
+        causal: false,
+    }
+}
+
 impl Layer {
     pub(super) fn pack(
         parts: LayerParts,
@@ -81,9 +89,14 @@ impl Layer {
             intermediate: pack(&parts.intermediate, hidden_size),
             output: pack(&parts.output, intermediate_size),
             output_norm: parts.output_norm,
-            hidden_size,
-            heads: config.num_attention_heads,
+            attention: attention(config),
         }
+    }
+
+    /// How many weights the linear layers have.
+    pub(super) fn weights(&self) -> usize {
+        let linears = [&self.projection, &self.attention_output, &self.intermediate, &self.output];
+        linears.map(Linear::weights).iter().sum()
     }
 
     /// Replaces the states of all tokens by those after this block.
@@ -110,7 +123,7 @@ impl Layer {
                 projected,
                 Activation::None,
             );
-            attend(worker, workspace, sequences, [self.hidden_size, self.heads]);
+            attend(worker, workspace, sequences, self.attention);
             if worker.is_alone() {
                 // A few rows go through the rest of the block before the next, and stay in the cache.
                 for start in (0..tokens).step_by(ROWS_AT_ONCE) {
@@ -150,50 +163,3 @@ impl Layer {
 /// The rows that go through a block's feed-forward network together when a thread works alone: few
 /// enough for the second-level cache, many enough that reading the weights costs little.
 const ROWS_AT_ONCE: usize = 112;
-
-/// A layer normalisation.
-#[derive(Debug)]
-pub(super) struct Norm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    epsilon: f32,
-}
-
-impl Norm {
-    pub(super) fn take(checkpoint: &mut Checkpoint, name: &str, config: &BertConfig) -> Self {
-        let mut vector =
-            |part| checkpoint.take_vector(&format!("{name}.{part}"), config.hidden_size);
-        Self {
-            weight: vector("weight"),
-            bias: vector("bias"),
-            epsilon: config.layer_norm_eps as f32,
-        }
-    }
-
-    pub(super) fn view(&self) -> LayerNorm<'_> {
-        LayerNorm { weight: &self.weight, bias: &self.bias, epsilon: self.epsilon }
-    }
-
-    /// Adds the residual to some rows and normalises them.
-    ///
-    /// # Safety
-    /// All members of the team call it alike, and nobody else uses the rows or writes to the residual.
-    unsafe fn apply(
-        &self,
-        worker: &Worker<'_>,
-        rows: Range<usize>,
-        sums: &Matrix,
-        residual: &Matrix,
-    ) {
-        let columns = 0..self.weight.len();
-        worker.for_each(Stage::Normalization, rows.len(), |row| {
-            let row = rows.start + row;
-            // SAFETY: each task has its own row.
-            unsafe {
-                let residual = residual.row(row, columns.clone());
-                let sums = sums.row_mut(row, columns.clone());
-                worker.kernels.add_and_normalize(sums, residual, self.view());
-            }
-        });
-    }
-}

@@ -1,12 +1,13 @@
 #![allow(unsafe_code)]
 
-use super::elementwise::LayerNorm;
-use super::layer::Norm;
-use super::matrix::Matrix;
-use super::profile::Stage;
-use super::worker::Worker;
+use super::layer_norm::Norm;
 use crate::BertConfig;
 use crate::checkpoint::{Checkpoint, Tensor};
+use crate::engine::batch::Token;
+use crate::engine::elementwise::LayerNorm;
+use crate::engine::matrix::Matrix;
+use crate::engine::profile::Stage;
+use crate::engine::worker::Worker;
 
 /// The sum of the word, position and segment embeddings, normalised.
 #[derive(Debug)]
@@ -17,13 +18,6 @@ pub(super) struct TokenEmbedding {
     positions: Vec<f32>,
     norm: Norm,
     hidden_size: usize,
-}
-
-/// A token and its place in its sequence.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Token {
-    pub(super) id: u32,
-    pub(super) position: u32,
 }
 
 impl TokenEmbedding {
