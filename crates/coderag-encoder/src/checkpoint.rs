@@ -225,6 +225,24 @@ impl Tensor {
         &self.map[self.bytes.clone()]
     }
 
+    /// Lets the system have back the memory in which the file was read; reading it again is only slower.
+    pub(crate) fn release(&self) {
+        #[cfg(unix)]
+        {
+            let Range { start, end } = self.bytes;
+            // SAFETY: the map shows the file and is never written to, so what is dropped comes back as it
+            // was.
+            #[allow(unsafe_code)]
+            let released = unsafe {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                self.map.unchecked_advise_range(advice, start, end - start)
+            };
+            if let Err(error) = released {
+                tracing::debug!(%error, "a tensor's file stays in memory");
+            }
+        }
+    }
+
     /// All values, widened to f32.
     pub(crate) fn values(&self) -> Vec<f32> {
         let width = self.shape.last().copied().unwrap_or(1).max(1);

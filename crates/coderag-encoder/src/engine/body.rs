@@ -45,7 +45,7 @@ impl Body {
     }
 
     /// How wide the memory of a forward pass is.
-    pub(super) fn widths(&self) -> &Widths {
+    pub(super) fn widths(&self) -> Widths {
         match self {
             Self::Bert(bert) => bert.widths(),
             Self::Qwen2(qwen2) => qwen2.widths(),

@@ -92,6 +92,8 @@ impl Linear {
             sums: Buffer::new(panels * PANEL),
         };
         linear.fill(parts, kernels, member);
+        // A model's weights need not be in memory twice.
+        parts.iter().filter_map(|part| part.weight.as_ref()).for_each(Tensor::release);
         linear
     }
 
@@ -244,7 +246,7 @@ impl Linear {
             worker.for_each(Stage::Preparation, rows.len(), |row| {
                 let row = rows.start + row;
                 // SAFETY: each task has its own row.
-                unsafe { prepared.prepare(worker.kernels, self.precision, row, input, self.inputs) }
+                unsafe { prepared.prepare(worker.kernels, row, input, self.inputs) }
             });
         }
     }

@@ -7,7 +7,7 @@ use super::matrix::Matrix;
 use super::prepared_input::PreparedInput;
 
 /// How wide the parts of a workspace are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Widths {
     pub(super) hidden: usize,
     /// Inside the feed-forward network.
@@ -15,8 +15,6 @@ pub(super) struct Widths {
     pub(super) attention: AttentionShape,
     /// The size of a head whose queries and keys are rotated.
     pub(super) rotation: usize,
-    /// The inputs of linear layers.
-    pub(super) inputs: Vec<(usize, Precision)>,
 }
 
 /// The memory of a forward pass, kept from one to the next.
@@ -44,8 +42,15 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    pub(super) fn new(widths: &Widths, threads: usize, tokens: usize, sequences: usize) -> Self {
+    pub(super) fn new(
+        widths: Widths,
+        precision: Precision,
+        threads: usize,
+        tokens: usize,
+        sequences: usize,
+    ) -> Self {
         let attention = widths.attention;
+        let widest = widths.hidden.max(widths.intermediate).max(attention.query_width());
         Self {
             states: Matrix::zeros(tokens, widths.hidden),
             projected: Matrix::zeros(tokens, attention.projected_width()),
@@ -53,7 +58,7 @@ impl Workspace {
             context: Matrix::zeros(tokens, attention.query_width()),
             attended: Matrix::zeros(tokens, widths.hidden),
             expanded: Matrix::zeros(tokens, widths.intermediate),
-            prepared: PreparedInput::new(tokens, &widths.inputs),
+            prepared: PreparedInput::new(precision, tokens, widest),
             scratch: (0..threads).map(|_| Mutex::default()).collect(),
             gates: (0..threads).map(|_| Mutex::default()).collect(),
             pooled: Matrix::zeros(sequences, widths.hidden),

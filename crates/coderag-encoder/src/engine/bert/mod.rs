@@ -49,13 +49,12 @@ impl Bert {
             intermediate: config.intermediate_size,
             attention: layer::attention(config),
             rotation: 0,
-            inputs: vec![(config.hidden_size, precision), (config.intermediate_size, precision)],
         };
         Ok(Self { embedding, layers, widths })
     }
 
-    pub(super) fn widths(&self) -> &Widths {
-        &self.widths
+    pub(super) fn widths(&self) -> Widths {
+        self.widths
     }
 
     /// How many weights the linear layers have.

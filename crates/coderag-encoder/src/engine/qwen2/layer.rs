@@ -112,15 +112,6 @@ pub(super) fn attention(config: &Qwen2Config) -> AttentionShape {
     }
 }
 
-/// How wide the inputs of the linear layers are, and their precision.
-pub(super) fn inputs(config: &Qwen2Config, precision: Precision) -> Vec<(usize, Precision)> {
-    vec![
-        (config.hidden_size, precision),
-        (attention(config).query_width(), precision),
-        (config.intermediate_size, precision),
-    ]
-}
-
 impl Layer {
     pub(super) fn pack(
         parts: LayerParts,

@@ -56,14 +56,13 @@ impl Qwen2 {
             intermediate: config.intermediate_size,
             attention: layer::attention(config),
             rotation: head_dim,
-            inputs: layer::inputs(config, precision),
         };
         let rotation = Rotation::new(head_dim, config.rope_theta);
         Ok(Self { words, rotation, layers, norm, widths })
     }
 
-    pub(super) fn widths(&self) -> &Widths {
-        &self.widths
+    pub(super) fn widths(&self) -> Widths {
+        self.widths
     }
 
     /// How many weights the linear layers have.
