@@ -35,15 +35,16 @@ def markdown(results):
 
 def heading(results):
     machine = results["machine"]
-    about = next((w for w in results.get("workers", {}).values() if "cpu" in w), {})
+    kernels = {about["cpu"] for about in results.get("workers", {}).values() if "cpu" in about}
     return "\n".join(
         [
             "# Embedding on the processor",
             "",
             f"{results['started']}, commit {results['commit']}. {machine['processor']}, "
             f"{machine['cores']} cores ({', '.join(machine['instructions'])}), Linux {machine['kernel']}; "
-            f"{results['threads']} threads on every side. The engine's kernels: {about.get('cpu', '?')}. "
-            f"{', '.join(results['packages'])}.",
+            f"{results['threads']} threads on every side. "
+            + "".join(f"The engine's kernels: {name}. " for name in kernels)
+            + f"{', '.join(results['packages'])}.",
         ]
     )
 
