@@ -21,7 +21,7 @@ use crate::{Error, Result};
 /// Whatever `write` returns, or [`Error::Io`]; the old file is untouched then.
 pub fn write_file<T, E: From<Error>>(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<T, E>,
 ) -> Result<T, E> {
     let parent = prepare_parent(path)?;
     let temporary = tempfile::Builder::new()

@@ -52,6 +52,27 @@ impl Embeddings {
     pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.dimensions)
     }
+
+    /// The first values of each row, as sentence-transformers' `truncate_embeddings`: rows that are no
+    /// wider than `dimensions` stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::RaggedEmbeddings`] for no dimensions.
+    pub fn truncate(self, dimensions: usize) -> Result<Self> {
+        if dimensions >= self.dimensions {
+            return Ok(self);
+        }
+        let values = self.rows().flat_map(|row| row.iter().take(dimensions).copied()).collect();
+        Self::new(dimensions, values)
+    }
+
+    /// Scales each row to length 1, as `torch.nn.functional.normalize`: a row of zeros stays one.
+    pub fn normalize(&mut self) {
+        for row in self.values.chunks_exact_mut(self.dimensions) {
+            let length = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+            row.iter_mut().for_each(|value| *value /= length);
+        }
+    }
 }
 
 /// Turns texts into vectors.
@@ -69,4 +90,20 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// [`Error::Component`] when the backend fails.
     fn embed(&self, texts: &[&str], role: TextRole) -> Result<Embeddings>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_and_then_scaled() {
+        let embeddings = || Embeddings::new(3, vec![3.0, 4.0, 12.0, 0.0, 0.0, 1.0]).unwrap();
+        let mut cut = embeddings().truncate(2).unwrap();
+        assert_eq!(cut, Embeddings::new(2, vec![3.0, 4.0, 0.0, 0.0]).unwrap());
+        cut.normalize();
+        assert_eq!(cut.as_slice(), [0.6, 0.8, 0.0, 0.0]);
+        assert_eq!(embeddings().truncate(4).unwrap(), embeddings());
+        assert!(embeddings().truncate(0).is_err());
+    }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use coderag_core::Document;
 
-use crate::gretel::open;
+use crate::compressed::open;
 use crate::lexer::{Kind, Token, tokens};
 use crate::sample::{SampleRows, block, cell};
 use crate::table::statement;

@@ -6,15 +6,15 @@
 //! which only `id` and `ddl` are required.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use coderag_core::{Digest, Document};
-use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
 use crate::columns::for_each_row;
+use crate::compressed::open;
+use crate::csv_column::CsvColumn;
 use crate::ddl::{ScriptTable, tables};
 use crate::sample::SampleRows;
 use crate::{Error, Result};
@@ -28,7 +28,10 @@ const SQL_CONTEXT: &str = "sql_context";
 /// [`Error::Core`] when the file cannot be read, [`Error::MissingColumn`], [`Error::Row`].
 pub fn read_csv(path: &Path) -> Result<Vec<Document>> {
     let mut contexts = Contexts::new(path);
-    for_each_csv_value(path, SQL_CONTEXT, |line, context| contexts.add("line", line, context))?;
+    for row in CsvColumn::new(path, open(path)?, SQL_CONTEXT)? {
+        let (line, context) = row?;
+        contexts.add("line", line, &context);
+    }
     Ok(contexts.documents)
 }
 
@@ -128,50 +131,5 @@ impl Contexts {
                 self.documents.push(document);
             }
         }
-    }
-}
-
-/// Gives each value of a CSV column to `value`, with its line.
-pub(crate) fn for_each_csv_value(
-    path: &Path,
-    column: &str,
-    mut value: impl FnMut(u64, &str),
-) -> Result<()> {
-    let mut reader = csv::Reader::from_reader(open(path)?);
-    let refused = |error: csv::Error| csv_error(path, error);
-    let header = reader.headers().map_err(refused)?;
-    let Some(position) =
-        header.iter().position(|name| name.trim_start_matches('\u{feff}') == column)
-    else {
-        let found = header.iter().map(str::to_owned).collect();
-        let (path, column) = (path.to_owned(), column.to_owned());
-        return Err(Error::MissingColumn { path, column, found });
-    };
-    let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record).map_err(refused)? {
-        let line = record.position().map_or(0, csv::Position::line);
-        value(line, record.get(position).unwrap_or_default());
-    }
-    Ok(())
-}
-
-pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let compressed = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-    Ok(if compressed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
-}
-
-fn csv_error(path: &Path, error: csv::Error) -> Error {
-    let number = error.position().map_or(1, csv::Position::line);
-    let message = match error.kind() {
-        csv::ErrorKind::Utf8 { .. } => "not UTF-8 text".to_owned(),
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("{len} fields where the header has {expected_len}")
-        }
-        _ => error.to_string(),
-    };
-    match error.into_kind() {
-        csv::ErrorKind::Io(source) => Error::io("read", path)(source),
-        _ => Error::Row { path: path.to_owned(), place: "line", number, message },
     }
 }

@@ -9,8 +9,13 @@
 //! coderag_corpus::documents::write("documents.parquet".as_ref(), &documents)?;
 //! # Ok::<(), coderag_corpus::Error>(())
 //! ```
+//!
+//! Texts that are not schemas, to embed or to search for, are read from many formats by [`TextSource`],
+//! however many there are.
 
 mod columns;
+mod compressed;
+mod csv_column;
 pub mod ddl;
 pub mod documents;
 mod error;
@@ -25,4 +30,4 @@ mod texts;
 pub use error::{Error, Result};
 pub use read::{read_all, read_documents};
 pub use table::{Column, ForeignKey, Table, meta};
-pub use texts::read_texts;
+pub use texts::{TextFormat, TextSource, Texts, read_texts};

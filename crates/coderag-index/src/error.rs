@@ -103,12 +103,12 @@ pub enum Error {
         expected: usize,
     },
 
-    /// A vector has another width than the index.
-    #[error("the vector has {found} dimensions, the index has {expected}")]
+    /// A vector has another width than the index, or than the quantizer was made for.
+    #[error("the vector has {found} dimensions, expected {expected}")]
     Dimensions {
         /// The width of the vector.
         found: usize,
-        /// The width of the index's vectors.
+        /// The expected width.
         expected: usize,
     },
 
@@ -142,6 +142,96 @@ pub enum Error {
         found: usize,
         /// All vectors.
         total: usize,
+    },
+
+    /// A file does not hold vectors that can be read.
+    #[error("cannot read vectors from {}: {problem}", path.display())]
+    Vectors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A quantisation needs the range of each dimension.
+    #[error(
+        "int8 and uint8 need the range of each dimension: give vectors to calibrate with (--calibration)"
+    )]
+    NoRanges,
+
+    /// The only vector was to give the range of each dimension.
+    #[error(
+        "one vector gives no range of each dimension, which int8 and uint8 need: give vectors to \
+         calibrate with (--calibration)"
+    )]
+    SingleVector,
+
+    /// Ranges are of vectors of another width.
+    #[error(
+        "the vectors to calibrate with have {found} dimensions, those to quantise have {expected}"
+    )]
+    RangesWidth {
+        /// The dimensions of the ranges.
+        found: usize,
+        /// The dimensions of the vectors.
+        expected: usize,
+    },
+
+    /// Another run has the chunks open.
+    #[error(
+        "another run is writing to {}; wait until it ends, or choose another output", path.display()
+    )]
+    Locked {
+        /// The folder of chunks.
+        path: PathBuf,
+    },
+
+    /// The folder for chunks has other files.
+    #[error(
+        "{} is where unfinished vectors are kept, but it holds other files; choose another output, or \
+         move them away",
+        path.display()
+    )]
+    NotChunks {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// The record of an unfinished run cannot be read.
+    #[error("{} is damaged; give --restart, or remove its folder, to begin anew", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+
+    /// An unfinished run made its vectors otherwise.
+    #[error(
+        "{} holds the unfinished vectors of another run: {differences}; go on with that run's options, \
+         or give --restart, or remove the folder, to begin anew",
+        path.display()
+    )]
+    OtherSettings {
+        /// The folder of chunks.
+        path: PathBuf,
+        /// What differs.
+        differences: String,
+    },
+
+    /// An unfinished run had other texts.
+    #[error(
+        "the texts are not those of the unfinished run in {}: text {first} to text {last} were \
+         different; give its texts, or --restart, or remove the folder, to begin anew",
+        path.display()
+    )]
+    OtherTexts {
+        /// The folder of chunks.
+        path: PathBuf,
+        /// The first text of the chunk that differs, counted from 1.
+        first: u64,
+        /// Its last text.
+        last: u64,
     },
 
     /// The usearch library refused an operation.

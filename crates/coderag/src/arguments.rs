@@ -3,8 +3,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use coderag_corpus::TextFormat;
 use coderag_encoder::engine::Precision;
 use coderag_index::BuildOptions;
+use coderag_index::quantization::Quantization;
 
 /// Train embedding models for code and SQL, index schemas, and answer with grounded SQL.
 #[derive(Debug, Parser)]
@@ -114,9 +116,13 @@ pub(crate) struct EmbedArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) adapter: Option<PathBuf>,
 
-    /// Texts: .txt (one a line), .jsonl, .csv, .parquet, or - for lines on standard input.
+    /// Texts: .txt (one a line), .jsonl, .csv (each also .gz), .parquet, or - for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) input: PathBuf,
+
+    /// What the input holds, where its name does not tell; standard input holds lines by default.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) input_format: Option<InputFormat>,
 
     /// The field or column that holds the text.
     #[arg(long, default_value = "text")]
@@ -130,9 +136,88 @@ pub(crate) struct EmbedArguments {
     #[arg(long, default_value_t)]
     pub(crate) precision: Precision,
 
-    /// Where the vectors go: .npy, .parquet, .jsonl, or - for JSON lines on standard output.
+    /// Keep only the first N numbers of each vector. What is cut from a vector of length 1 is shorter
+    /// unless --normalize is given.
+    #[arg(long, value_name = "N")]
+    pub(crate) truncate_dim: Option<NonZeroUsize>,
+
+    /// Scale vectors to length 1, after --truncate-dim [default: as the model says].
+    #[arg(long, conflicts_with = "no_normalize")]
+    pub(crate) normalize: bool,
+
+    /// Leave the length of vectors as it is, whatever the model says.
+    #[arg(long)]
+    pub(crate) no_normalize: bool,
+
+    /// How the numbers of the vectors are written.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) quantize: Quantize,
+
+    /// Vectors (.npy, .parquet) that give the range of each dimension for --quantize int8 and uint8
+    /// [default: the vectors themselves].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
+
+    /// Where the vectors go: .npy, .parquet, .jsonl, or - for JSON lines on standard output. Until all
+    /// are there, FILE.partial holds those of a file, and the same command goes on with an interrupted
+    /// run.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+
+    /// Begin anew instead of going on with an interrupted run.
+    #[arg(long)]
+    pub(crate) restart: bool,
+
+    /// How many texts are embedded between two writes to FILE.partial.
+    #[arg(long, hide = true, default_value = "8192")]
+    pub(crate) chunk_rows: NonZeroUsize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// A text in each line.
+    Txt,
+    /// A JSON object in each line.
+    Jsonl,
+    /// A header line and columns.
+    Csv,
+}
+
+impl From<InputFormat> for TextFormat {
+    fn from(format: InputFormat) -> Self {
+        match format {
+            InputFormat::Txt => Self::Lines,
+            InputFormat::Jsonl => Self::JsonLines,
+            InputFormat::Csv => Self::Csv,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Quantize {
+    /// As they are.
+    #[default]
+    Float32,
+    /// Steps of each dimension's range, from -128 to 127.
+    Int8,
+    /// Steps of each dimension's range, from 0 to 255.
+    Uint8,
+    /// A bit for each number, in bytes less 128.
+    Binary,
+    /// A bit for each number, in bytes.
+    Ubinary,
+}
+
+impl From<Quantize> for Quantization {
+    fn from(quantize: Quantize) -> Self {
+        match quantize {
+            Quantize::Float32 => Self::Float32,
+            Quantize::Int8 => Self::Int8,
+            Quantize::Uint8 => Self::Uint8,
+            Quantize::Binary => Self::Binary,
+            Quantize::Ubinary => Self::Ubinary,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use coderag_core::{Progress, ProgressTask, Unit};
@@ -23,7 +24,7 @@ impl Progress for ProgressBars {
                 "{bar:30} {human_pos}/{human_len} {per_sec} {eta_precise} left"
             }
             (None, Unit::Bytes) => "{spinner} {bytes} {bytes_per_sec}",
-            (None, Unit::Items) => "{spinner} {human_pos} {elapsed_precise}",
+            (None, Unit::Items) => "{spinner} {human_pos} {per_sec} {elapsed_precise}",
         };
         let style = ProgressStyle::with_template(&format!("{{prefix}} {counts}"))
             .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -45,5 +46,26 @@ impl ProgressTask for Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// A task of which what is begun within it is a part.
+pub(crate) struct Shared(Arc<dyn ProgressTask>);
+
+impl Shared {
+    pub(crate) fn new(task: Box<dyn ProgressTask>) -> Self {
+        Self(task.into())
+    }
+}
+
+impl Progress for Shared {
+    fn task(&self, _label: &str, _total: Option<u64>, _unit: Unit) -> Box<dyn ProgressTask> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+impl ProgressTask for Shared {
+    fn advance(&self, amount: u64) {
+        self.0.advance(amount);
     }
 }

@@ -3,6 +3,7 @@
 
 mod adapters;
 mod bad_input;
+mod embed;
 mod end_to_end;
 mod evaluation;
 mod program;
