@@ -1,10 +1,3 @@
-//! Vectors on their way to a file, kept in chunks so that an interrupted run can go on.
-//!
-//! `OUTPUT.partial/` beside the file that is to be holds numbered Parquet files with the columns `text`
-//! and `embedding`, each written whole or not at all, and `state.json`: what decides the vectors, and of
-//! each chunk its rows and the digest of its texts. While the final file is written the vectors are on
-//! disk twice.
-
 mod state;
 
 use std::fs::{self, File, TryLockError};
@@ -19,7 +12,41 @@ use crate::quantization::{Quantization, Quantizer};
 use crate::vector_file::{ParquetVectors, ParquetWriter, TextVectors};
 use crate::{Error, Result};
 
-/// The finished chunks of a run. While it lives, no other run can open them.
+/// Vectors on their way to a file, kept in chunks so that an interrupted run can go on. While this lives, no
+/// other run can open them.
+///
+/// `OUTPUT.partial/` beside the file that is to be holds numbered Parquet files with the columns `text`
+/// and `embedding`, each written whole or not at all, and `state.json`: what decides the vectors, and of
+/// each chunk its rows and the digest of its texts. While the final file is written the vectors are on
+/// disk twice.
+///
+/// ```no_run
+/// use coderag_core::{Embedder, TextRole};
+/// use coderag_corpus::TextSource;
+/// use coderag_index::ChunkFolder;
+/// use coderag_index::quantization::{Quantization, Quantizer};
+/// use coderag_index::vector_file::{self, VectorFormat};
+///
+/// # fn embed(embedder: &dyn Embedder) -> Result<(), Box<dyn std::error::Error>> {
+/// let output = "texts.npy".as_ref();
+/// let settings = [("model".to_owned(), embedder.fingerprint().to_string().into())];
+/// let mut chunks = ChunkFolder::open(output, settings.into_iter().collect())?;
+/// let mut texts = TextSource::new("texts.csv".as_ref(), "text", None)?.open()?;
+/// chunks.skip_embedded(&mut texts, |_| {})?;
+/// loop {
+///     let batch = texts.next_batch(8192)?;
+///     if batch.is_empty() {
+///         break;
+///     }
+///     let borrowed: Vec<&str> = batch.iter().map(String::as_str).collect();
+///     chunks.append(&batch, &embedder.embed(&borrowed, TextRole::Document)?)?;
+/// }
+/// let binary = Quantizer::new(Quantization::Ubinary, embedder.dimensions(), None)?;
+/// vector_file::write(output, VectorFormat::Npy, &binary, chunks.rows(), chunks.text_vectors())?;
+/// chunks.remove()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ChunkFolder {
     path: PathBuf,

@@ -372,6 +372,9 @@ fn a_bad_row_is_named_and_what_was_embedded_is_kept() {
         assert!(refusal.lines().count() == 1 && refusal.starts_with("error: "), "{refusal}");
     }
     assert_eq!(folder.names(), ["a.jsonl", "b.jsonl", "v.npy"]);
+    fs::create_dir(folder.path("w.npy")).unwrap();
+    let refusal = folder.refusal(&["--input", "a.jsonl", "--output", "w.npy"]);
+    assert!(refusal.contains("w.npy is a folder"), "{refusal}");
 }
 
 #[test]

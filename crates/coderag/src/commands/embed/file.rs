@@ -14,7 +14,8 @@ use crate::progress::Shared;
 
 pub(super) fn run(job: &Job, format: VectorFormat, arguments: &EmbedArguments) -> Result<()> {
     let output = &arguments.output;
-    let rows = match one_batch(job, arguments)? {
+    let total = job.source.count()?;
+    let rows = match one_batch(job, arguments, total)? {
         Some(texts) => {
             let vectors = job.vectors(texts, &job.session.progress)?;
             let rows = vectors.texts.len() as u64;
@@ -22,16 +23,19 @@ pub(super) fn run(job: &Job, format: VectorFormat, arguments: &EmbedArguments) -
             vector_file::write(output, format, &quantizer, rows, [Ok(vectors)])?;
             rows
         }
-        None => in_chunks(job, format, arguments)?,
+        None => in_chunks(job, format, arguments, total)?,
     };
     output::note(format_args!("embedded {rows} texts in {}", output.display()));
     Ok(())
 }
 
 /// All texts, if they are no more than a chunk: then there is nothing to go on with after an interruption.
-fn one_batch(job: &Job, arguments: &EmbedArguments) -> Result<Option<Vec<String>>> {
+fn one_batch(
+    job: &Job,
+    arguments: &EmbedArguments,
+    total: Option<u64>,
+) -> Result<Option<Vec<String>>> {
     let most = arguments.chunk_rows.get();
-    let total = job.source.count()?;
     if total.is_none_or(|total| total > most as u64)
         || ChunkFolder::path_for(&arguments.output).exists()
     {
@@ -42,11 +46,16 @@ fn one_batch(job: &Job, arguments: &EmbedArguments) -> Result<Option<Vec<String>
 }
 
 /// Keeps vectors in chunks until all are there, and then writes the file; returns how many they are.
-fn in_chunks(job: &Job, format: VectorFormat, arguments: &EmbedArguments) -> Result<u64> {
+fn in_chunks(
+    job: &Job,
+    format: VectorFormat,
+    arguments: &EmbedArguments,
+    total: Option<u64>,
+) -> Result<u64> {
     let settings = job.encoding.settings().clone();
     let begin = if arguments.restart { ChunkFolder::restart } else { ChunkFolder::open };
     let mut chunks = begin(&arguments.output, settings)?;
-    let result = embed(job, &mut chunks, arguments.chunk_rows)
+    let result = embed(job, &mut chunks, arguments.chunk_rows, total)
         .and_then(|()| write(job, &chunks, format, &arguments.output));
     let rows = chunks.rows();
     if result.is_err() && rows > 0 {
@@ -72,8 +81,12 @@ fn write(job: &Job, chunks: &ChunkFolder, format: VectorFormat, output: &Path) -
 }
 
 /// Embeds the texts that are not in a chunk yet.
-fn embed(job: &Job, chunks: &mut ChunkFolder, chunk_rows: NonZeroUsize) -> Result<()> {
-    let total = job.source.count()?;
+fn embed(
+    job: &Job,
+    chunks: &mut ChunkFolder,
+    chunk_rows: NonZeroUsize,
+    total: Option<u64>,
+) -> Result<()> {
     let mut texts = job.source.open()?;
     let before = chunks.rows();
     if before > 0 {

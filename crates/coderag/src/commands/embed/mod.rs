@@ -57,6 +57,9 @@ pub(crate) fn run(session: &Session, arguments: &EmbedArguments) -> Result<()> {
             output.display()
         );
     }
+    if output.is_dir() {
+        bail!("the output {} is a folder", output.display());
+    }
     let quantization = Quantization::from(arguments.quantize);
     if arguments.calibration.is_some() && !quantization.needs_ranges() {
         bail!("--calibration is for --quantize int8 and --quantize uint8 alone");
