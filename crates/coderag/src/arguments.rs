@@ -132,6 +132,10 @@ pub(crate) struct EmbedArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt_name: Option<String>,
 
+    /// A text to put before each text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt_name")]
+    pub(crate) prompt: Option<String>,
+
     /// The number format in which the model computes: f32, bf16 or int8.
     #[arg(long, default_value_t)]
     pub(crate) precision: Precision,

@@ -1,5 +1,6 @@
 use anyhow::Result;
 use coderag_core::{Embedder as _, Embeddings, Progress};
+use coderag_encoder::engine::Precision;
 use coderag_encoder::{CpuEncoder, EncodeOptions, Prompt};
 use serde_json::{Map, Value, json};
 
@@ -13,12 +14,16 @@ pub(super) struct Encoding {
     options: EncodeOptions,
     dimensions: usize,
     normalize_after_cut: bool,
-    settings: Map<String, Value>,
+    precision: Precision,
 }
 
 impl Encoding {
     pub(super) fn new(session: &Session, arguments: &EmbedArguments) -> Result<Self> {
-        let encoder = session.encoder_of(&arguments.model, arguments.adapter.as_deref(), arguments.precision)?;
+        let encoder = session.encoder_of(
+            &arguments.model,
+            arguments.adapter.as_deref(),
+            arguments.precision,
+        )?;
         let all = encoder.dimensions();
         let dimensions = arguments.truncate_dim.map_or(all, |dimensions| dimensions.get().min(all));
         let normalize = match (arguments.normalize, arguments.no_normalize) {
@@ -28,19 +33,16 @@ impl Encoding {
         };
         let normalize_after_cut = dimensions < all && normalize == Some(true);
         let options = EncodeOptions {
-            prompt: arguments.prompt_name.clone().map_or(Prompt::Default, Prompt::Named),
+            prompt: match (&arguments.prompt, &arguments.prompt_name) {
+                (Some(text), _) => Prompt::Text(text.clone()),
+                (None, Some(name)) => Prompt::Named(name.clone()),
+                (None, None) => Prompt::Default,
+            },
             normalize: if normalize_after_cut { None } else { normalize },
             ..EncodeOptions::default()
         };
-        let settings = json!({
-            "model": encoder.fingerprint(),
-            "precision": arguments.precision.to_string(),
-            "prompt_name": arguments.prompt_name,
-            "normalize": normalize,
-            "dimensions": dimensions,
-        });
-        let settings = settings.as_object().cloned().unwrap_or_default();
-        Ok(Self { encoder, options, dimensions, normalize_after_cut, settings })
+        let precision = arguments.precision;
+        Ok(Self { encoder, options, dimensions, normalize_after_cut, precision })
     }
 
     /// The width of the vectors.
@@ -48,9 +50,22 @@ impl Encoding {
         self.dimensions
     }
 
-    /// All that decides the vector of a text.
-    pub(super) fn settings(&self) -> &Map<String, Value> {
-        &self.settings
+    /// All that decides the vector of a text. The model's fingerprint reads all of its weights.
+    pub(super) fn settings(&self) -> Map<String, Value> {
+        let prompt = match &self.options.prompt {
+            Prompt::Default => json!({ "prompt": "default" }),
+            Prompt::Named(name) => json!({ "prompt_name": name }),
+            Prompt::Text(text) => json!({ "prompt": { "text": text } }),
+            Prompt::None => json!({ "prompt": null }),
+        };
+        let settings = json!({
+            "model": self.encoder.fingerprint(),
+            "precision": self.precision.to_string(),
+            "normalize": self.options.normalize,
+            "normalize_after_cut": self.normalize_after_cut,
+            "dimensions": self.dimensions,
+        });
+        [prompt, settings].iter().filter_map(Value::as_object).cloned().flatten().collect()
     }
 
     /// Embeds texts in order, `[texts.len(), dimensions]`.

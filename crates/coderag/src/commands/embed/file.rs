@@ -52,7 +52,7 @@ fn in_chunks(
     arguments: &EmbedArguments,
     total: Option<u64>,
 ) -> Result<u64> {
-    let settings = job.encoding.settings().clone();
+    let settings = job.encoding.settings();
     let begin = if arguments.restart { ChunkFolder::restart } else { ChunkFolder::open };
     let mut chunks = begin(&arguments.output, settings)?;
     let result = embed(job, &mut chunks, arguments.chunk_rows, total)
