@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coderag_core::{Progress, ProgressTask, Unit};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Draws progress bars on standard error when it is a terminal.
 #[derive(Debug)]
@@ -20,19 +20,24 @@ impl Progress for ProgressBars {
             (Some(_), Unit::Bytes) => {
                 "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta_precise} left"
             }
-            (Some(_), Unit::Items) => {
-                "{bar:30} {human_pos}/{human_len} {per_sec} {eta_precise} left"
-            }
+            (Some(_), Unit::Items) => "{bar:30} {human_pos}/{human_len} {rate} {eta_precise} left",
             (None, Unit::Bytes) => "{spinner} {bytes} {bytes_per_sec}",
-            (None, Unit::Items) => "{spinner} {human_pos} {per_sec} {elapsed_precise}",
+            (None, Unit::Items) => "{spinner} {human_pos} {rate} {elapsed_precise}",
         };
         let style = ProgressStyle::with_template(&format!("{{prefix}} {counts}"))
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("rate", rate);
         let bar = ProgressBar::with_draw_target(total, target).with_style(style);
         bar.set_prefix(label.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         Box::new(Bar(bar))
     }
+}
+
+/// `{per_sec}` with fewer decimals.
+fn rate(state: &ProgressState, writer: &mut dyn std::fmt::Write) {
+    // The bar's buffer takes everything.
+    let _ = write!(writer, "{:.1}/s", state.per_sec());
 }
 
 struct Bar(ProgressBar);

@@ -74,7 +74,11 @@ impl State {
     /// Records a chunk that is on disk.
     pub(super) fn append(&mut self, folder: &Path, chunk: ChunkRecord) -> Result<()> {
         self.chunks.push(chunk);
-        self.write(folder).inspect_err(|_| drop(self.chunks.pop()))
+        let written = self.write(folder);
+        if written.is_err() {
+            self.chunks.pop();
+        }
+        written
     }
 
     fn write(&self, folder: &Path) -> Result<()> {

@@ -11,7 +11,7 @@ pub struct VectorWriter<W: Write + Send>(Format<W>);
 #[derive(Debug)]
 enum Format<W: Write + Send> {
     Npy { writer: W, rows_left: u64 },
-    Parquet(ParquetWriter<W>),
+    Parquet(Box<ParquetWriter<W>>),
     JsonLines(W),
 }
 
@@ -30,7 +30,7 @@ impl<W: Write + Send> VectorWriter<W> {
     /// # Errors
     /// What the writer returns, and [`ErrorKind::InvalidInput`] for a width above 2^31 - 1.
     pub fn parquet(writer: W, width: usize, numbers: NumberType) -> IoResult<Self> {
-        Ok(Self(Format::Parquet(ParquetWriter::new(writer, width, numbers)?)))
+        Ok(Self(Format::Parquet(Box::new(ParquetWriter::new(writer, width, numbers)?))))
     }
 
     /// Begins JSON lines.
