@@ -15,7 +15,7 @@ or other change.
     CODERAG_QWEN2_REFERENCE=REFERENCE.safetensors cargo test --release --test qwen2 -- --nocapture
 
 writes the states and vectors of 32 texts of 1 to 1,500 tokens that transformers and sentence-transformers
-compute in f32 with a real model, causal and bidirectional; about 55 MB for Qwen2.5-Coder-0.5B.
+compute in f32 with a real model, causal and bidirectional; about 41 MB for Qwen2.5-Coder-0.5B.
 
 Each text is encoded alone, so no reference depends on padding. All texts are made here, with a fixed seed.
 """
@@ -122,17 +122,30 @@ def text_of_length(tokenizer, count, seed):
         seed += 1000
 
 
+def load_in_f32(directory):
+    options = {"dtype": torch.float32}
+    return SentenceTransformer(str(directory), device="cpu", model_kwargs=options)
+
+
+def with_direction(directory, copy, is_causal):
+    """A copy of a model directory, its weights linked, that is causal or bidirectional."""
+    shutil.copytree(directory.resolve(), copy, copy_function=os.symlink)
+    config = json.loads((directory / "config.json").read_text())
+    (copy / "config.json").unlink()
+    (copy / "config.json").write_text(json.dumps({**config, "is_causal": is_causal}))
+    return copy
+
+
 def real_reference(directory, output):
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     texts = [text_of_length(tokenizer, count, seed) for seed, count in enumerate(LENGTHS)]
     tensors = {}
     for kind, is_causal in [("causal", True), ("bidirectional", False)]:
-        model = SentenceTransformer(
-            str(directory),
-            device="cpu",
-            config_kwargs={"is_causal": is_causal},
-            model_kwargs={"dtype": torch.float32},
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            # Qwen2Config ignores an is_causal that is passed to it, but not one in the file.
+            turned = with_direction(directory, Path(folder) / "model", is_causal)
+            model = load_in_f32(turned)
+        assert getattr(model[0].auto_model.config, "is_causal") is is_causal
         body = model[0].auto_model.eval()
         vectors = []
         for number, text in enumerate(texts):
@@ -276,21 +289,13 @@ class Fixture:
     def encode_bare(self, is_causal):
         """Without the files of sentence-transformers, which then chooses the pooling."""
         with tempfile.TemporaryDirectory() as folder:
-            bare = Path(folder) / self.name
-            shutil.copytree(self.directory, bare)
+            bare = with_direction(self.directory, Path(folder) / self.name, is_causal)
             for file in ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"]:
                 (bare / file).unlink()
-            config = json.loads((bare / "config.json").read_text())
-            (bare / "config.json").write_text(json.dumps({**config, "is_causal": is_causal}))
-            self.keep(self.load(bare), "bare causal" if is_causal else "bare bidirectional")
-
-    def load(self, directory):
-        return SentenceTransformer(
-            str(directory), device="cpu", model_kwargs={"dtype": torch.float32}
-        )
+            self.keep(load_in_f32(bare), "bare causal" if is_causal else "bare bidirectional")
 
     def encode(self, prompt_names=(), empty=""):
-        model = self.load(self.directory)
+        model = load_in_f32(self.directory)
         raw = tokenizers.Tokenizer.from_file(str(self.directory / "tokenizer.json"))
         for text in TEXTS:
             ids = model.tokenizer(text).input_ids
