@@ -1,4 +1,5 @@
-//! The forward pass of text encoders (BERT, RoBERTa, Qwen2, Qwen3) on CPUs: packed sequences, packed weights, own kernels.
+//! The forward pass of text encoders (BERT, RoBERTa, Qwen2, Qwen3) on CPUs: packed sequences, packed
+//! weights, own kernels.
 //!
 //! Sequences of different lengths stand one after the other, `[tokens, dim]`, so nothing is padded and a
 //! linear layer is one matrix product over all their tokens. Weights are laid out once, when they are

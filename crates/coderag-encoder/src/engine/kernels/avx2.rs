@@ -98,12 +98,31 @@ unsafe fn tile_bf16<const ROWS: usize>(product: &Product, outputs: usize, row: u
     let high = |units| {
         _mm256_castsi256_ps(_mm256_and_si256(units, _mm256_set1_epi32(0xffff_0000_u32 as i32)))
     };
-    // SAFETY: the caller vouches for the pointers.
-    let bias = unsafe { bias(product, outputs) };
-    let sums = tile_sums!(product, row, outputs, ROWS, bias, |sum, input, weights| {
-        let sum = _mm256_fmadd_ps(low(input), low(weights), sum);
-        _mm256_fmadd_ps(high(input), high(weights), sum)
-    });
+    // SAFETY: the caller vouches for the operands; every offset is within their sizes.
+    let sums = unsafe {
+        let mut sums = [bias(product, outputs); ROWS];
+        let inputs: [*const u32; ROWS] =
+            std::array::from_fn(|at| product.input.add((row + at) * product.input_stride));
+        let mut panel = product.panel.add(outputs);
+        for unit in 0..product.units {
+            let units = [_mm256_loadu_si256(panel.cast()), _mm256_loadu_si256(panel.add(8).cast())];
+            panel = panel.add(product.panel_stride);
+            // All lower halves and then all upper ones: with both at a time the registers do not suffice.
+            let weights = units.map(low);
+            for (sums, input) in sums.iter_mut().zip(inputs) {
+                let input = low(_mm256_set1_epi32(*input.add(unit) as i32));
+                sums[0] = _mm256_fmadd_ps(input, weights[0], sums[0]);
+                sums[1] = _mm256_fmadd_ps(input, weights[1], sums[1]);
+            }
+            let weights = units.map(high);
+            for (sums, input) in sums.iter_mut().zip(inputs) {
+                let input = high(_mm256_set1_epi32(*input.add(unit) as i32));
+                sums[0] = _mm256_fmadd_ps(input, weights[0], sums[0]);
+                sums[1] = _mm256_fmadd_ps(input, weights[1], sums[1]);
+            }
+        }
+        sums
+    };
     // SAFETY: the caller vouches for the output.
     unsafe { store(product, outputs, row, sums) }
 }
