@@ -4,12 +4,14 @@
 
 mod fixtures;
 
+use std::path::Path;
 use std::process::Command;
 
 use coderag_core::Silent;
 use coderag_encoder::engine::{Cpu, Engine, EngineOptions, Precision};
 use coderag_encoder::{Architecture, CpuEncoder, EncodeOptions, Error, Pooling, TokenBatch};
 use fixtures::{Encoders, StoredTensor, TemporaryModel, borrowed, largest_difference, texts};
+use safetensors::SafeTensors;
 
 /// Hidden size, heads, size inside the feed-forward network, layers.
 const SIZES: [(usize, usize, usize, usize); 5] =
@@ -229,6 +231,42 @@ fn the_models_of_transformers_have_their_vectors_in_every_precision() {
                     assert!(cosine > least, "{name} {precision} {cpu}: {cosine}");
                 }
             }
+        }
+    }
+}
+
+/// The reference of a real model, where `CODERAG_QWEN2_REFERENCE` names one; see
+/// `scripts/reference_qwen2.py`.
+#[test]
+fn a_real_model_has_the_vectors_of_transformers_in_every_precision() {
+    let Some(path) = std::env::var_os("CODERAG_QWEN2_REFERENCE") else {
+        eprintln!("skipped: CODERAG_QWEN2_REFERENCE is not set, see scripts/reference_qwen2.py");
+        return;
+    };
+    let bytes = std::fs::read(path).unwrap();
+    let reference = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().clone().unwrap();
+    let texts: Vec<String> = serde_json::from_str(&metadata["texts"]).unwrap();
+    for (direction, causal) in [("causal", true), ("bidirectional", false)] {
+        let model = TemporaryModel::linked_to(Path::new(&metadata["model"]));
+        model.edit("config.json", |config| config["is_causal"] = causal.into());
+        let theirs = reference.tensor(&format!("{direction}.vectors")).unwrap();
+        let theirs = theirs.data().as_chunks().0.iter().copied().map(f32::from_le_bytes);
+        let theirs: Vec<f32> = theirs.collect();
+        let dimensions = theirs.len() / texts.len();
+        for (precision, least) in
+            [(Precision::F32, 0.999_999), (Precision::Bf16, 0.999), (Precision::Int8, 0.98)]
+        {
+            let options = EngineOptions { precision, ..Default::default() };
+            let encoder = CpuEncoder::load(model.path(), &options).unwrap();
+            let ours = encoder.encode(&borrowed(&texts), &Default::default(), &Silent).unwrap();
+            let pairs = ours.rows().zip(theirs.chunks_exact(dimensions));
+            let cosines: Vec<f32> = pairs.map(|(ours, theirs)| cosine(ours, theirs)).collect();
+            let smallest = cosines.iter().copied().fold(1.0, f32::min);
+            let mean = cosines.iter().sum::<f32>() / cosines.len() as f32;
+            eprintln!("{direction} {precision}: cosine at least {smallest}, {mean} on average");
+            assert!(smallest > least, "{direction} {precision}: {cosines:?}");
         }
     }
 }
