@@ -59,7 +59,8 @@ def adapters(family):
 
 
 def load(directory):
-    return SentenceTransformer(str(directory), device="cpu")
+    # coderag widens weights that are stored in half precision.
+    return SentenceTransformer(str(directory), device="cpu", model_kwargs={"dtype": torch.float32})
 
 
 def randomise(model, share):

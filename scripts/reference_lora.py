@@ -4,11 +4,13 @@
     python3 -m venv venv && venv/bin/pip install -r scripts/requirements-reference.txt
     venv/bin/python scripts/reference_lora.py
 
-Needs tests/fixtures/small-bert of crates/coderag-encoder (scripts/reference_vectors.py) and writes beside it:
+Needs small-bert and architectures/ in crates/coderag-encoder/tests/fixtures (scripts/reference_vectors.py,
+scripts/reference_qwen2.py) and writes beside them:
 
     lora/<name>/               an adapter with random A and B, as PEFT or sentence-transformers saves it
     lora-vectors.safetensors   for each adapter, its vectors while it is live and after merge_and_unload,
-                               [texts, 32], not normalised; the texts are every fourth of texts.json
+                               [texts, dim], not normalised; the texts are every fourth of texts.json for
+                               small-bert, and architectures/texts.json for the others
     lora/selection.json        which modules PEFT chooses for all kinds of settings, with rank and scaling
 
 Each text is encoded alone. The versions of the libraries are in the metadata of the vectors.
@@ -31,8 +33,6 @@ from peft.tuners.lora import LoraLayer
 from sentence_transformers import SentenceTransformer
 
 FIXTURES = Path(__file__).resolve().parent.parent / "crates/coderag-encoder/tests/fixtures"
-BASE = FIXTURES / "small-bert"
-TEXTS = json.loads((FIXTURES / "texts.json").read_text())[::4]
 
 
 def randomise(model, seed):
@@ -44,12 +44,12 @@ def randomise(model, seed):
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
 
 
-def tidy(directory, half=False):
+def tidy(directory, base, half):
     """Makes what PEFT saved the same on every run and every machine."""
     (directory / "README.md").unlink(missing_ok=True)
     path = directory / "adapter_config.json"
     config = json.loads(path.read_text())
-    config["base_model_name_or_path"] = "small-bert"
+    config["base_model_name_or_path"] = base
     for key in ["target_modules", "exclude_modules"]:
         if isinstance(config[key], list):
             config[key].sort()
@@ -60,24 +60,38 @@ def tidy(directory, half=False):
         safetensors.torch.save_file(tensors, path, {"format": "pt"})
 
 
-def save_from_peft(directory, config, seed, half):
-    model = peft.get_peft_model(transformers.BertModel.from_pretrained(BASE), config)
+def bare(base):
+    """The body alone; weights stored in half precision are widened, as coderag does."""
+    return transformers.AutoModel.from_pretrained(base, dtype=torch.float32)
+
+
+def save_from_peft(base, directory, config, seed):
+    model = peft.get_peft_model(bare(base), config)
     randomise(model, seed)
     model.save_pretrained(directory)
-    tidy(directory, half)
 
 
-def save_from_language_model(directory, config, seed, half):
-    """The body is the part `bert` of a model with a head, which the adapter's names and patterns show."""
-    model = peft.get_peft_model(transformers.BertForMaskedLM.from_pretrained(BASE), config)
+def language_model(base):
+    """A model with a head, whose body is a part of it."""
+    family = json.loads((base / "config.json").read_text())["model_type"]
+    kinds = {"bert": transformers.BertForMaskedLM, "qwen2": transformers.Qwen2ForCausalLM}
+    return kinds[family].from_pretrained(base, dtype=torch.float32)
+
+
+def save_from_language_model(base, directory, config, seed):
+    """The adapter's names and patterns show where the body is."""
+    model = peft.get_peft_model(language_model(base), config)
     randomise(model, seed)
     model.save_pretrained(directory)
-    tidy(directory, half)
 
 
-def save_from_sentence_transformers(directory, config, seed, half):
+def pipeline(base):
+    return SentenceTransformer(str(base), device="cpu", model_kwargs={"dtype": torch.float32})
+
+
+def save_from_sentence_transformers(base, directory, config, seed):
     """`add_adapter` and `save_pretrained`: the adapter lies among the files of the pipeline."""
-    model = SentenceTransformer(str(BASE), device="cpu")
+    model = pipeline(base)
     model.add_adapter(config)
     randomise(model, seed)
     model.save_pretrained(str(directory), create_model_card=False)
@@ -86,31 +100,36 @@ def save_from_sentence_transformers(directory, config, seed, half):
             shutil.rmtree(path)
         elif not path.name.startswith("adapter_"):
             path.unlink()
-    tidy(directory, half)
 
 
-def save_from_wrapped_pipeline(directory, config, seed, half):
+def save_from_wrapped_pipeline(base, directory, config, seed):
     """PEFT around the whole SentenceTransformer, whose body is `0.model`."""
-    model = peft.get_peft_model(SentenceTransformer(str(BASE), device="cpu"), config)
+    model = peft.get_peft_model(pipeline(base), config)
     randomise(model, seed)
     model.save_pretrained(directory)
-    tidy(directory, half)
 
 
 FEATURES = TaskType.FEATURE_EXTRACTION
 EMBEDDINGS = ["word_embeddings", "position_embeddings", "token_type_embeddings"]
+BERT = "small-bert"
+ROBERTA = "architectures/roberta"
+QWEN2 = "architectures/qwen2-last-token"
+BIDIRECTIONAL = "architectures/qwen2-bidirectional"
 
 ADAPTERS = {
     "names": (
+        BERT,
         save_from_peft,
         LoraConfig(task_type=FEATURES, r=4, lora_alpha=8, lora_dropout=0.1, target_modules=["query", "value"]),
     ),
     # The pooler is a linear layer too.
     "all-linear-rank-stabilized": (
+        BERT,
         save_from_peft,
         LoraConfig(task_type=FEATURES, r=3, lora_alpha=5, use_rslora=True, target_modules="all-linear"),
     ),
     "pattern": (
+        BERT,
         save_from_peft,
         LoraConfig(
             task_type=FEATURES,
@@ -124,10 +143,12 @@ ADAPTERS = {
         ),
     ),
     "embeddings": (
+        BERT,
         save_from_peft,
         LoraConfig(task_type=FEATURES, r=2, lora_alpha=3, target_modules=[*EMBEDDINGS, "intermediate.dense"]),
     ),
     "blocks": (
+        BERT,
         save_from_peft,
         LoraConfig(
             task_type=FEATURES,
@@ -140,6 +161,7 @@ ADAPTERS = {
         ),
     ),
     "language-model": (
+        BERT,
         save_from_language_model,
         LoraConfig(
             r=2,
@@ -149,12 +171,45 @@ ADAPTERS = {
         ),
     ),
     "sentence-transformers": (
+        BERT,
         save_from_sentence_transformers,
         LoraConfig(task_type=FEATURES, r=2, lora_alpha=2, target_modules=["query", "attention.output.dense"]),
     ),
     "wrapped-pipeline": (
+        BERT,
         save_from_wrapped_pipeline,
         LoraConfig(r=2, lora_alpha=2, target_modules=["value"]),
+    ),
+    "roberta": (
+        ROBERTA,
+        save_from_peft,
+        LoraConfig(task_type=FEATURES, r=2, lora_alpha=2, target_modules=["position_embeddings", "key"]),
+    ),
+    # PEFT saves the whole embedding beside its A and B.
+    "qwen2-embeddings": (
+        QWEN2,
+        save_from_peft,
+        LoraConfig(
+            task_type=FEATURES, r=2, lora_alpha=3, target_modules=["embed_tokens", "q_proj", "v_proj", "down_proj"]
+        ),
+    ),
+    "qwen2-language-model": (
+        QWEN2,
+        save_from_language_model,
+        LoraConfig(
+            task_type=TaskType.CAUSAL_LM,
+            r=3,
+            lora_alpha=4,
+            use_rslora=True,
+            target_modules="all-linear",
+            exclude_modules=r"model\.layers\.1\.mlp\..*",
+            rank_pattern={r"^model.layers.0.self_attn.o_proj": 2},
+        ),
+    ),
+    "qwen2-shards": (
+        BIDIRECTIONAL,
+        save_from_peft,
+        LoraConfig(task_type=FEATURES, r=2, lora_alpha=2, target_modules=r"layers\.\d+\.(.*[kv]_proj|mlp\.(gate|up)_proj)"),
     ),
 }
 
@@ -236,45 +291,49 @@ def selections():
     (FIXTURES / "lora/selection.json").write_text(text)
 
 
-def body(directory):
-    """The base with the adapter from the folder, as PEFT loads it, and where to find BertModel in it."""
+def adapted(base, directory):
+    """The base with the adapter from the folder, as PEFT loads it, and where to find the body in it."""
     names = safetensors.torch.load_file(directory / "adapter_model.safetensors")
-    if any(name.startswith("base_model.model.bert.") for name in names):
-        base = transformers.BertForMaskedLM.from_pretrained(BASE)
-        return PeftModel.from_pretrained(base, directory), lambda model: model.bert
-    if any(name.startswith("base_model.model.0.") for name in names):
-        base = SentenceTransformer(str(BASE), device="cpu")
-        return PeftModel.from_pretrained(base, directory), lambda model: model[0].model
-    base = transformers.BertModel.from_pretrained(BASE)
-    return PeftModel.from_pretrained(base, directory), lambda model: model
+    for prefix, model, inner in [
+        ("bert.", language_model, lambda model: model.bert),
+        ("model.", language_model, lambda model: model.model),
+        ("0.", pipeline, lambda model: model[0].model),
+        ("", bare, lambda model: model),
+    ]:
+        if any(name.startswith(f"base_model.model.{prefix}") for name in names):
+            return PeftModel.from_pretrained(model(base), directory), inner
 
 
-def encode(body):
-    model = SentenceTransformer(str(BASE), device="cpu")
+def encode(base, body):
+    texts = json.loads((FIXTURES / "architectures/texts.json").read_text())
+    if base.name == "small-bert":
+        texts = json.loads((FIXTURES / "texts.json").read_text())[::4]
+    model = pipeline(base)
     model[0].model = body.eval()
     options = {"convert_to_tensor": True, "show_progress_bar": False, "normalize_embeddings": False}
-    pipeline = SentenceTransformer(modules=[model[0], model[1]], device="cpu")
-    return torch.cat([pipeline.encode([text], **options) for text in TEXTS])
+    pooled = SentenceTransformer(modules=[model[0], model[1]], device="cpu")
+    return torch.cat([pooled.encode([text], **options) for text in texts])
 
 
 def main():
     torch.set_num_threads(1)
     selections()
     vectors = {}
-    without = encode(transformers.BertModel.from_pretrained(BASE))
-    vectors["without"] = without
-    for seed, (name, (save, config)) in enumerate(ADAPTERS.items()):
+    for seed, (name, (base, save, config)) in enumerate(ADAPTERS.items()):
+        base = FIXTURES / base
         directory = FIXTURES / "lora" / name
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
+        # Heads that the base lacks are drawn, and drawn alike when the adapter is loaded.
         torch.manual_seed(seed)
-        save(directory, config, seed, name in HALF)
+        save(base, directory, config, seed)
+        tidy(directory, base.name, name in HALF)
         torch.manual_seed(seed)
-        model, inner = body(directory)
-        live = encode(inner(model.get_base_model()))
-        merged = encode(inner(model.merge_and_unload()))
-        vectors[f"{name} live"] = live
-        vectors[f"{name} merged"] = merged
+        model, inner = adapted(base, directory)
+        live = encode(base, inner(model.get_base_model()))
+        merged = encode(base, inner(model.merge_and_unload()))
+        without = encode(base, bare(base))
+        vectors |= {f"{name} live": live, f"{name} merged": merged, f"{base.name} without": without}
         print(
             f"{name}: live and merged differ by {(live - merged).abs().max():.1e}, "
             f"from the base by {(live - without).abs().max():.1e}"

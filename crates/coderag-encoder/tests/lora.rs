@@ -5,17 +5,15 @@
 mod fixtures;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use coderag_core::{Digest, Embedder as _, Silent};
 use coderag_encoder::engine::{EngineOptions, Precision};
 use coderag_encoder::lora::{Adapter, AdapterConfig, LayerKind, LoraModel as _, ModuleSelection};
-use coderag_encoder::{
-    BertConfig, CpuBackend, CpuEncoder, EncodeOptions, Error, Prompt, TextEncoder,
-};
+use coderag_encoder::{CpuBackend, CpuEncoder, EncodeOptions, Error, Prompt, TextEncoder};
 use fixtures::{
-    AdapterCopy, Encoders, StoredTensor, adapter, borrowed, fixture, largest_difference, load,
-    reference, small_bert, texts,
+    AdapterCopy, Encoders, StoredTensor, adapter, architecture, architecture_texts, borrowed,
+    fixture, largest_difference, load, reference, small_bert, texts,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
@@ -24,7 +22,7 @@ use tempfile::TempDir;
 /// How far a vector's components may be from PEFT's; the vectors are some units long.
 const TOLERANCE: f32 = 2e-5;
 
-const ADAPTERS: [&str; 8] = [
+const ADAPTERS: [&str; 12] = [
     "names",
     "all-linear-rank-stabilized",
     "pattern",
@@ -33,40 +31,75 @@ const ADAPTERS: [&str; 8] = [
     "language-model",
     "sentence-transformers",
     "wrapped-pipeline",
+    "roberta",
+    "qwen2-embeddings",
+    "qwen2-language-model",
+    "qwen2-shards",
 ];
+
+/// The model that an adapter is for.
+fn base(name: &str) -> PathBuf {
+    match name {
+        "roberta" => architecture("roberta"),
+        "qwen2-embeddings" | "qwen2-language-model" => architecture("qwen2-last-token"),
+        "qwen2-shards" => architecture("qwen2-bidirectional"),
+        _ => small_bert(),
+    }
+}
+
+/// The texts that its vectors are of.
+fn some_texts(name: &str) -> Vec<String> {
+    if base(name) == small_bert() {
+        texts().into_iter().step_by(4).collect()
+    } else {
+        architecture_texts()
+    }
+}
 
 fn peft_vectors(name: &str) -> Vec<f32> {
     reference("lora-vectors.safetensors", name)
 }
 
-fn some_texts() -> Vec<String> {
-    texts().into_iter().step_by(4).collect()
-}
-
 const RAW: EncodeOptions =
     EncodeOptions { prompt: Prompt::None, normalize: Some(false), max_batch_tokens: 200 };
 
-fn encode(encoder: &TextEncoder<CpuBackend>) -> Vec<f32> {
-    let texts = some_texts();
+fn encode(encoder: &TextEncoder<CpuBackend>, name: &str) -> Vec<f32> {
+    let texts = some_texts(name);
     encoder.encode(&borrowed(&texts), &RAW, &Silent).unwrap().as_slice().to_vec()
 }
 
+fn merged(name: &str, adapter: &Path) -> TextEncoder<CpuBackend> {
+    TextEncoder::load_with_adapter(&base(name), adapter, &Default::default()).unwrap()
+}
+
+fn live(name: &str, adapter: &Adapter) -> Result<TextEncoder<CpuBackend>, Error> {
+    TextEncoder::load(&base(name), &Default::default())?.with_adapter(adapter)
+}
+
+#[track_caller]
+fn assert_close(name: &str, ours: &[f32], theirs: &[f32]) {
+    let difference = largest_difference(ours, theirs);
+    println!("{name}: largest absolute difference {difference:e}");
+    assert!(difference <= TOLERANCE, "{name}: {difference:e}");
+}
+
 #[test]
-fn a_merged_adapter_gives_the_vectors_of_peft_in_burn_and_in_every_engine() {
-    let without = peft_vectors("without");
+fn a_merged_adapter_gives_the_vectors_of_peft_in_burn() {
     for name in ADAPTERS {
-        let encoders = Encoders::load_with_adapter(&small_bert(), &adapter(name));
+        let without = base(name).file_name().unwrap().to_str().unwrap().to_owned() + " without";
         let theirs = peft_vectors(&format!("{name} merged"));
-        assert!(largest_difference(&without, &theirs) > 0.1, "{name} must matter");
-        let texts = some_texts();
-        let burn = largest_difference(&encode(&encoders.burn), &theirs);
-        println!("{name}: largest absolute difference {burn:e} in burn");
-        assert!(burn <= TOLERANCE, "{name}: {burn:e}");
-        for engine in &encoders.engines {
-            let ours = engine.encode(&borrowed(&texts), &RAW, &Silent).unwrap();
-            let difference = largest_difference(ours.as_slice(), &theirs);
-            println!("{name}: largest absolute difference {difference:e} in an engine");
-            assert!(difference <= TOLERANCE, "{name}: {difference:e}");
+        assert!(largest_difference(&peft_vectors(&without), &theirs) > 0.1, "{name} must matter");
+        assert_close(name, &encode(&merged(name, &adapter(name)), name), &theirs);
+    }
+}
+
+#[test]
+fn a_merged_adapter_gives_the_vectors_of_peft_in_every_engine() {
+    for name in ADAPTERS {
+        let theirs = peft_vectors(&format!("{name} merged"));
+        for engine in Encoders::load_with_adapter(&base(name), &adapter(name)).engines {
+            let ours = engine.encode(&borrowed(&some_texts(name)), &RAW, &Silent).unwrap();
+            assert_close(name, ours.as_slice(), &theirs);
         }
     }
 }
@@ -74,25 +107,22 @@ fn a_merged_adapter_gives_the_vectors_of_peft_in_burn_and_in_every_engine() {
 #[test]
 fn a_live_adapter_gives_the_vectors_of_peft() {
     for name in ADAPTERS {
-        let adapter = Adapter::read(&adapter(name)).unwrap();
-        let encoder = load(&small_bert()).unwrap().with_adapter(&adapter).unwrap();
-        let theirs = peft_vectors(&format!("{name} live"));
-        let difference = largest_difference(&encode(&encoder), &theirs);
-        println!("{name}: largest absolute difference {difference:e} live");
-        assert!(difference <= TOLERANCE, "{name}: {difference:e}");
+        let encoder = live(name, &Adapter::read(&adapter(name)).unwrap()).unwrap();
+        assert_close(name, &encode(&encoder, name), &peft_vectors(&format!("{name} live")));
     }
 }
 
 /// In other precisions the merged weights are what is rounded, so vectors stay near those in f32.
 #[test]
 fn every_precision_takes_adapters() {
-    let texts = some_texts();
+    let name = "all-linear-rank-stabilized";
+    let texts = some_texts(name);
     for (precision, least) in [(Precision::Bf16, 0.999), (Precision::Int8, 0.98)] {
         let options = EngineOptions { precision, ..Default::default() };
-        let path = adapter("all-linear-rank-stabilized");
+        let path = adapter(name);
         let encoder = CpuEncoder::load_with_adapter(&small_bert(), &path, &options).unwrap();
         let vectors = encoder.encode(&borrowed(&texts), &RAW, &Silent).unwrap();
-        let theirs = peft_vectors("all-linear-rank-stabilized merged");
+        let theirs = peft_vectors(&format!("{name} merged"));
         for (ours, theirs) in vectors.rows().zip(theirs.chunks_exact(32)) {
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             let cosine = dot(ours, theirs) / (dot(ours, ours) * dot(theirs, theirs)).sqrt();
@@ -145,10 +175,8 @@ fn a_written_adapter_reads_back_equal_and_gives_the_same_vectors() {
         assert_eq!(written.config(), original.config(), "{name}");
         assert_eq!(written.layers(), original.layers(), "{name}");
         let vectors = |path: &Path| {
-            let device = Default::default();
-            let encoder =
-                TextEncoder::<CpuBackend>::load_with_adapter(&small_bert(), path, &device).unwrap();
-            (encode(&encoder), encoder.fingerprint())
+            let encoder = merged(name, path);
+            (encode(&encoder, name), encoder.fingerprint())
         };
         assert_eq!(vectors(&copy), vectors(&adapter(name)), "{name}");
         // In place of the first.
@@ -161,20 +189,18 @@ fn a_written_adapter_reads_back_equal_and_gives_the_same_vectors() {
 fn an_adapter_can_be_put_into_a_model_and_taken_out_again() {
     for name in ADAPTERS {
         let adapter = Adapter::read(&adapter(name)).unwrap();
-        let model = small_config().init::<CpuBackend>(&Default::default());
-        let model = model.with_adapter(&adapter).unwrap();
-        let taken = adapter.with_weights_of(&model).unwrap();
+        let encoder = live(name, &adapter).unwrap();
+        let taken = adapter.with_weights_of(encoder.body()).unwrap();
         assert_eq!(taken.layers(), adapter.layers(), "{name}");
     }
     let one = Adapter::read(&adapter("names")).unwrap();
     let other = Adapter::read(&adapter("blocks")).unwrap();
-    let model = small_config().init::<CpuBackend>(&Default::default());
-    let model = model.with_adapter(&one).unwrap();
-    let error = other.with_weights_of(&model).unwrap_err().to_string();
+    let encoder = live("names", &one).unwrap();
+    let error = other.with_weights_of(encoder.body()).unwrap_err().to_string();
     assert!(error.contains("the model's adapter differs at `encoder.layer.0"), "{error}");
     // A second adapter takes the place of the first.
-    let model = model.with_adapter(&other).unwrap();
-    assert_eq!(other.with_weights_of(&model).unwrap().layers(), other.layers());
+    let body = encoder.body().clone().with_adapter(&other).unwrap();
+    assert_eq!(other.with_weights_of(&body).unwrap().layers(), other.layers());
 }
 
 /// PEFT saves the whole embedding of a language model when it has LoRA, maybe changed.
@@ -194,15 +220,14 @@ fn an_embedding_in_the_adapter_stands_in_place_of_the_base() {
             tensors.push(StoredTensor { name: name.into(), dtype, shape, data });
         });
         let adapter = Adapter::read(folder.path())?;
-        let merged = Encoders::load_with_adapter(&small_bert(), folder.path());
-        let options = EncodeOptions { normalize: Some(false), ..Default::default() };
-        let merged = merged.encode(&some_texts(), &options);
-        let live = encode(&load(&small_bert())?.with_adapter(&adapter)?);
+        let texts = some_texts("embeddings");
+        let merged = Encoders::load_with_adapter(&small_bert(), folder.path()).encode(&texts, &RAW);
+        let live = encode(&live("embeddings", &adapter)?, "embeddings");
         assert!(largest_difference(&live, &merged) <= TOLERANCE);
         let copy = folder.path().join("copy");
         adapter.write(&copy)?;
         let copy = Encoders::load_with_adapter(&small_bert(), &copy);
-        assert_eq!(copy.encode(&some_texts(), &options), merged);
+        assert_eq!(copy.encode(&texts, &RAW), merged);
         Ok::<_, Error>(live)
     };
     let same = vectors(&values, &shape).unwrap();
@@ -219,7 +244,7 @@ fn an_embedding_in_the_adapter_stands_in_place_of_the_base() {
         stored.data.truncate(stored.shape[0] * stored.shape[1] * 4);
     });
     let adapter = Adapter::read(folder.path()).unwrap();
-    let message = load(&small_bert()).unwrap().with_adapter(&adapter).unwrap_err().to_string();
+    let message = live("embeddings", &adapter).unwrap_err().to_string();
     assert!(message.contains("an adapter with another vocabulary is not supported"), "{message}");
 }
 
@@ -252,12 +277,6 @@ fn the_fingerprint_changes_with_all_of_the_adapter_that_decides_the_vectors() {
         fs::write(copy.path().join("README.md"), "read me").unwrap();
     });
     assert_eq!(unrelated, original);
-    let live = Adapter::read(&adapter("names")).unwrap();
-    let live = load(&small_bert()).unwrap().with_adapter(&live).unwrap();
+    let live = live("names", &Adapter::read(&adapter("names")).unwrap()).unwrap();
     assert_eq!(live.fingerprint(), original);
-}
-
-fn small_config() -> BertConfig {
-    let path = small_bert().join("config.json");
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
