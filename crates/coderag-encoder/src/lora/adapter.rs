@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -5,8 +6,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::Backend;
 use coderag_core::atomic::AtomicFolder;
 use coderag_core::{Digest, Hasher};
-use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensorError};
 
 use super::config::{AdapterConfig, CONFIG_FILE};
 use super::model::{LoraModel, LoraPlace};
@@ -106,29 +107,32 @@ impl Adapter {
     /// [`Error::Core`] when it cannot be written.
     pub fn write(&self, directory: &Path) -> Result<()> {
         let folder = AtomicFolder::begin(directory)?;
-        let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+        let mut tensors: Vec<(String, Dtype, Vec<usize>, Cow<'_, [u8]>)> = Vec::new();
         for (module, weights) in &self.layers {
             let [a, b] = names(module, weights.kind());
             let [rank, inputs, outputs] = [weights.rank(), weights.inputs(), weights.outputs()];
-            let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
             tensors.push((a, Dtype::F32, vec![rank, inputs], bytes(weights.a())));
             tensors.push((b, Dtype::F32, vec![outputs, rank], bytes(weights.b())));
         }
         for (module, tensor) in &self.replaced {
             let suffix = if self.layers.contains_key(module) { ADAPTED_BASE } else { BASE };
             let name = format!("{PREFIX}{module}{suffix}");
-            tensors.push((name, tensor.dtype(), tensor.shape().to_vec(), tensor.bytes().to_vec()));
+            tensors.push((name, tensor.dtype(), tensor.shape().to_vec(), tensor.bytes().into()));
         }
         let path = folder.path().join(WEIGHTS_FILE);
-        let damaged = |source| Error::Damaged { path: path.clone(), source };
+        let failed = |error| match error {
+            SafeTensorError::IoError(source) => {
+                coderag_core::Error::io("write", &path)(source).into()
+            }
+            source => Error::Damaged { path: path.clone(), source },
+        };
         let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
-            Ok((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(damaged)?))
+            Ok((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(failed)?))
         });
         let views = views.collect::<Result<Vec<_>>>()?;
         // What PEFT writes; transformers refuses files that do not say so.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(damaged)?;
-        fs::write(&path, bytes).map_err(coderag_core::Error::io("write", &path))?;
+        safetensors::serialize_to_file(views, Some(metadata), &path).map_err(failed)?;
         let path = folder.path().join(CONFIG_FILE);
         let text = format!("{:#}\n", self.config.to_json());
         fs::write(&path, text).map_err(coderag_core::Error::io("write", &path))?;
@@ -263,6 +267,10 @@ impl Adapter {
     fn error(&self, problems: Vec<String>) -> Error {
         Error::Adapter { path: self.path.clone(), problems }
     }
+}
+
+fn bytes(values: &[f32]) -> Cow<'static, [u8]> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// What the tensors of A and B are called.
