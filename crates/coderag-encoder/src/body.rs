@@ -11,6 +11,10 @@ use crate::{Architecture, Bert, CpuBackend, Qwen2, Result, TokenBatch};
 
 /// The transformer of a text encoder, of any [`Architecture`].
 #[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a process has few of them, and burn has no boxed modules"
+)]
 pub enum Body<B: Backend> {
     /// See [`Bert`].
     Bert(Bert<B>),

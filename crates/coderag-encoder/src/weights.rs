@@ -10,7 +10,7 @@ use crate::checkpoint::Checkpoint;
 pub(crate) type ModuleNames = &'static [(&'static str, &'static str)];
 
 /// What checkpoints call a field.
-pub(crate) fn checkpoint_name<'a>(names: ModuleNames, field: &'a str) -> &'a str {
+pub(crate) fn checkpoint_name(names: ModuleNames, field: &str) -> &str {
     names.iter().find(|(ours, _)| *ours == field).map_or(field, |(_, theirs)| theirs)
 }
 

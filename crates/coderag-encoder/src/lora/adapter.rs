@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::Backend;
 use coderag_core::atomic::AtomicFolder;
 use coderag_core::{Digest, Hasher};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensorError};
+use safetensors::{Dtype, SafeTensorError, View};
 
 use super::config::{AdapterConfig, CONFIG_FILE};
 use super::model::{LoraModel, LoraPlace};
@@ -107,17 +106,18 @@ impl Adapter {
     /// [`Error::Core`] when it cannot be written.
     pub fn write(&self, directory: &Path) -> Result<()> {
         let folder = AtomicFolder::begin(directory)?;
-        let mut tensors: Vec<(String, Dtype, Vec<usize>, Cow<'_, [u8]>)> = Vec::new();
+        let mut tensors: Vec<(String, FileTensor<'_>)> = Vec::new();
         for (module, weights) in &self.layers {
             let [a, b] = names(module, weights.kind());
             let [rank, inputs, outputs] = [weights.rank(), weights.inputs(), weights.outputs()];
-            tensors.push((a, Dtype::F32, vec![rank, inputs], bytes(weights.a())));
-            tensors.push((b, Dtype::F32, vec![outputs, rank], bytes(weights.b())));
+            tensors.push((a, FileTensor::of(weights.a(), [rank, inputs])));
+            tensors.push((b, FileTensor::of(weights.b(), [outputs, rank])));
         }
         for (module, tensor) in &self.replaced {
             let suffix = if self.layers.contains_key(module) { ADAPTED_BASE } else { BASE };
-            let name = format!("{PREFIX}{module}{suffix}");
-            tensors.push((name, tensor.dtype(), tensor.shape().to_vec(), tensor.bytes().into()));
+            let bytes = tensor.bytes().into();
+            let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
+            tensors.push((format!("{PREFIX}{module}{suffix}"), FileTensor { dtype, shape, bytes }));
         }
         let path = folder.path().join(WEIGHTS_FILE);
         let failed = |error| match error {
@@ -126,13 +126,9 @@ impl Adapter {
             }
             source => Error::Damaged { path: path.clone(), source },
         };
-        let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
-            Ok((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(failed)?))
-        });
-        let views = views.collect::<Result<Vec<_>>>()?;
         // What PEFT writes; transformers refuses files that do not say so.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize_to_file(views, Some(metadata), &path).map_err(failed)?;
+        safetensors::serialize_to_file(tensors, Some(metadata), &path).map_err(failed)?;
         let path = folder.path().join(CONFIG_FILE);
         let text = format!("{:#}\n", self.config.to_json());
         fs::write(&path, text).map_err(coderag_core::Error::io("write", &path))?;
@@ -269,8 +265,36 @@ impl Adapter {
     }
 }
 
-fn bytes(values: &[f32]) -> Cow<'static, [u8]> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+/// A tensor on its way to a file.
+struct FileTensor<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl FileTensor<'_> {
+    fn of(values: &[f32], shape: [usize; 2]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
+    }
+}
+
+impl View for FileTensor<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 /// What the tensors of A and B are called.
