@@ -53,19 +53,20 @@ impl Encoding {
     /// All that decides the vector of a text. The model's fingerprint reads all of its weights.
     pub(super) fn settings(&self) -> Map<String, Value> {
         let prompt = match &self.options.prompt {
-            Prompt::Default => json!({ "prompt": "default" }),
-            Prompt::Named(name) => json!({ "prompt_name": name }),
-            Prompt::Text(text) => json!({ "prompt": { "text": text } }),
-            Prompt::None => json!({ "prompt": null }),
+            Prompt::Default => json!("default"),
+            Prompt::Named(name) => json!({ "name": name }),
+            Prompt::Text(text) => json!({ "text": text }),
+            Prompt::None => Value::Null,
         };
         let settings = json!({
+            "prompt": prompt,
             "model": self.encoder.fingerprint(),
             "precision": self.precision.to_string(),
             "normalize": self.options.normalize,
             "normalize_after_cut": self.normalize_after_cut,
             "dimensions": self.dimensions,
         });
-        [prompt, settings].iter().filter_map(Value::as_object).cloned().flatten().collect()
+        settings.as_object().cloned().unwrap_or_default()
     }
 
     /// Embeds texts in order, `[texts.len(), dimensions]`.
