@@ -248,7 +248,8 @@ fn a_real_model_has_the_vectors_of_transformers_in_every_precision() {
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = header.metadata().clone().unwrap();
     let texts: Vec<String> = serde_json::from_str(&metadata["texts"]).unwrap();
-    for (direction, causal) in [("causal", true), ("bidirectional", false)] {
+    // The model was trained to be causal; used otherwise, its states differ more from token to token.
+    for (direction, causal, int8) in [("causal", true, 0.985), ("bidirectional", false, 0.95)] {
         let model = TemporaryModel::linked_to(Path::new(&metadata["model"]));
         model.edit("config.json", |config| config["is_causal"] = causal.into());
         let theirs = reference.tensor(&format!("{direction}.vectors")).unwrap();
@@ -256,7 +257,7 @@ fn a_real_model_has_the_vectors_of_transformers_in_every_precision() {
         let theirs: Vec<f32> = theirs.collect();
         let dimensions = theirs.len() / texts.len();
         for (precision, least) in
-            [(Precision::F32, 0.999_999), (Precision::Bf16, 0.999), (Precision::Int8, 0.98)]
+            [(Precision::F32, 0.999_999), (Precision::Bf16, 0.999), (Precision::Int8, int8)]
         {
             let options = EngineOptions { precision, ..Default::default() };
             let encoder = CpuEncoder::load(model.path(), &options).unwrap();
@@ -272,8 +273,10 @@ fn a_real_model_has_the_vectors_of_transformers_in_every_precision() {
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    (dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()) as f32
 }
 
 fn cpus() -> impl Iterator<Item = Cpu> {

@@ -246,7 +246,7 @@ impl Linear {
             worker.for_each(Stage::Preparation, rows.len(), |row| {
                 let row = rows.start + row;
                 // SAFETY: each task has its own row.
-                unsafe { prepared.prepare(worker.kernels, row, input, self.inputs) }
+                unsafe { prepared.prepare(worker.kernels, self.precision, row, input, self.inputs) }
             });
         }
     }

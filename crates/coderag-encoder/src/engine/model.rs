@@ -212,8 +212,7 @@ impl Engine {
                 drop(spare.pop());
                 let tokens = tokens.next_multiple_of(64);
                 let count = count.next_multiple_of(16);
-                let (widths, precision) = (self.body.widths(), self.options.precision);
-                Workspace::new(widths, precision, self.threads(), tokens, count)
+                Workspace::new(self.body.widths(), self.threads(), tokens, count)
             }
         }
     }

@@ -10,7 +10,8 @@ pub enum Precision {
     /// Inputs and weights rounded to bfloat16, sums in f32.
     Bf16,
     /// Inputs quantised to 8 bits for each token as it comes (254 steps between its least and greatest
-    /// value), weights to 8 bits for each output, sums in 32-bit integers.
+    /// value), weights to 8 bits for each output, sums in 32-bit integers. In Qwen2 and Qwen3 the last
+    /// layer of each block is in [`Precision::Bf16`].
     Int8,
 }
 

@@ -8,10 +8,9 @@ use super::elementwise::Quantized;
 use super::kernels::Kernels;
 use super::matrix::Matrix;
 
-/// The inputs of linear layers in their precision; in f32 they are taken as they are.
+/// The inputs of linear layers in the layers' precision; in f32 they are taken as they are.
 #[derive(Debug)]
 pub(super) struct PreparedInput {
-    precision: Precision,
     /// `[rows, stride]` in units of 32 bits.
     values: Buffer,
     stride: usize,
@@ -21,17 +20,17 @@ pub(super) struct PreparedInput {
 }
 
 impl PreparedInput {
-    pub(super) fn new(precision: Precision, rows: usize, columns: usize) -> Self {
-        let (rows, stride) = match precision {
+    /// Memory for inputs of any precision that needs no more than `widest` does.
+    pub(super) fn new(widest: Precision, rows: usize, columns: usize) -> Self {
+        let (rows, stride) = match widest {
             Precision::F32 => (0, 0),
             Precision::Bf16 | Precision::Int8 => {
-                let units = columns.div_ceil(precision.values_per_unit());
+                let units = columns.div_ceil(widest.values_per_unit());
                 // An odd number of cache lines, as in `Matrix`.
                 (rows, units.next_multiple_of(32) + 16)
             }
         };
         Self {
-            precision,
             values: Buffer::new(rows * stride),
             stride,
             quantized: Buffer::new(rows * (size_of::<Quantized>() / 4)),
@@ -59,17 +58,18 @@ impl PreparedInput {
     pub(super) unsafe fn prepare(
         &self,
         kernels: &Kernels,
+        precision: Precision,
         row: usize,
         input: &Matrix,
         columns: usize,
     ) {
         let (prepared, stride) = self.row(row);
         // The last unit may reach beyond the columns; it meets weights of 0.
-        let width = columns.next_multiple_of(self.precision.values_per_unit());
-        assert!(width <= stride * self.precision.values_per_unit());
+        let width = columns.next_multiple_of(precision.values_per_unit());
+        assert!(width <= stride * precision.values_per_unit());
         // SAFETY: the row is this caller's and has room for the width.
         unsafe {
-            match self.precision {
+            match precision {
                 Precision::F32 => {}
                 Precision::Bf16 => {
                     let rounded = from_raw_parts_mut(prepared.cast_mut().cast::<u16>(), width);

@@ -15,6 +15,8 @@ pub(super) struct Widths {
     pub(super) attention: AttentionShape,
     /// The size of a head whose queries and keys are rotated.
     pub(super) rotation: usize,
+    /// The precision in which a linear layer's input takes the most memory.
+    pub(super) widest_input: Precision,
 }
 
 /// The memory of a forward pass, kept from one to the next.
@@ -42,13 +44,7 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    pub(super) fn new(
-        widths: Widths,
-        precision: Precision,
-        threads: usize,
-        tokens: usize,
-        sequences: usize,
-    ) -> Self {
+    pub(super) fn new(widths: Widths, threads: usize, tokens: usize, sequences: usize) -> Self {
         let attention = widths.attention;
         let widest = widths.hidden.max(widths.intermediate).max(attention.query_width());
         Self {
@@ -58,7 +54,7 @@ impl Workspace {
             context: Matrix::zeros(tokens, attention.query_width()),
             attended: Matrix::zeros(tokens, widths.hidden),
             expanded: Matrix::zeros(tokens, widths.intermediate),
-            prepared: PreparedInput::new(precision, tokens, widest),
+            prepared: PreparedInput::new(widths.widest_input, tokens, widest),
             scratch: (0..threads).map(|_| Mutex::default()).collect(),
             gates: (0..threads).map(|_| Mutex::default()).collect(),
             pooled: Matrix::zeros(sequences, widths.hidden),

@@ -49,6 +49,7 @@ impl Bert {
             intermediate: config.intermediate_size,
             attention: layer::attention(config),
             rotation: 0,
+            widest_input: precision,
         };
         Ok(Self { embedding, layers, widths })
     }

@@ -112,6 +112,15 @@ pub(super) fn attention(config: &Qwen2Config) -> AttentionShape {
     }
 }
 
+/// The precision of a feed-forward network's second layer. A few of its inputs are a hundred times as large
+/// as the rest ("LLM.int8()", Dettmers et al., 2022), which 8 bits for a whole token cannot hold.
+pub(super) fn output_precision(precision: Precision) -> Precision {
+    match precision {
+        Precision::Int8 => Precision::Bf16,
+        other => other,
+    }
+}
+
 impl Layer {
     pub(super) fn pack(
         parts: LayerParts,
@@ -135,7 +144,13 @@ impl Layer {
                 gate: pack(&parts.gate, hidden_size),
                 up: pack(&parts.up, hidden_size),
             },
-            output: pack(&parts.output, intermediate_size),
+            output: Linear::pack(
+                &parts.output,
+                intermediate_size,
+                output_precision(precision),
+                kernels,
+                member,
+            ),
             hidden_size,
         }
     }

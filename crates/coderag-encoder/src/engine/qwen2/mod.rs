@@ -56,6 +56,7 @@ impl Qwen2 {
             intermediate: config.intermediate_size,
             attention: layer::attention(config),
             rotation: head_dim,
+            widest_input: layer::output_precision(precision),
         };
         let rotation = Rotation::new(head_dim, config.rope_theta);
         Ok(Self { words, rotation, layers, norm, widths })
