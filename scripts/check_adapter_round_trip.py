@@ -64,10 +64,10 @@ def load(directory):
     return SentenceTransformer(str(directory), device="cpu", model_kwargs={"dtype": torch.float32})
 
 
-def randomise(model, share=0.04):
+def randomise(model, share=0.02):
     """A as PEFT draws it; B such that each product is about `share` of its input, whatever its scaling.
 
-    Far larger changes would measure how unstable the changed model is: with four times as much in every layer
+    Far larger changes would measure how unstable the changed model is: with eight times as much in every layer
     of Qwen2.5-Coder-0.5B, PEFT's own vectors differ by 8e-5 between live and merged.
     """
     generator = torch.Generator().manual_seed(20240229)
