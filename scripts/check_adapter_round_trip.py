@@ -108,6 +108,7 @@ def check(directory, texts, binaries, folder, report):
 
     without = encode(directory, load(directory)[0].model, texts)
     base = numpy.abs(coderag(directory, "base.npy") - without).max()
+    assert base <= LIMIT, base
     report(f"{directory.name}, no adapter: coderag and sentence-transformers differ by {base:.1e}")
     for name, config in adapters(family).items():
         made, written, merged = (folder / part for part in ["made", "written", "merged"])

@@ -12,7 +12,8 @@ or other change.
 
     /tmp/reference/bin/python scripts/dequantize_gguf.py MODEL.gguf DIRECTORY --sentence-transformers
     /tmp/reference/bin/python scripts/reference_qwen2.py DIRECTORY REFERENCE.safetensors
-    CODERAG_QWEN2_REFERENCE=REFERENCE.safetensors cargo test --release --test qwen2 -- --nocapture
+    CODERAG_QWEN2_REFERENCE=REFERENCE.safetensors cargo test --release --test qwen2 --test engine \\
+        -- --nocapture a_real
 
 writes the states and vectors of 32 texts of 1 to 1,500 tokens that transformers and sentence-transformers
 compute in f32 with a real model, causal and bidirectional; about 41 MB for Qwen2.5-Coder-0.5B.

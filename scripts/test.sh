@@ -14,7 +14,7 @@ cargo build --release --locked --workspace --all-targets
 say "pulling the models that the tests use"
 "$coderag" models pull all-MiniLM-L6-v2 qwen2.5-coder-0.5b-instruct smollm2-135m-instruct
 
-say "testing"
+say "testing (but for the comparison with a real Qwen2: scripts/reference_qwen2.py makes what it needs)"
 CODERAG_REQUIRE_MODELS=1 cargo test --release --locked --workspace --no-fail-fast
 
 # Last, because clippy checks every dependency once more.

@@ -271,7 +271,7 @@ def whole_commands(settings, texts):
     commands = {}
     for precision in PRECISIONS:
         commands[f"coderag embed {precision}"] = [
-            *[settings.coderag, "--quiet", "--threads", threads, "embed", "--model", model],
+            *[settings.coderag, "--quiet", "--threads", threads, "embed", "--restart", "--model", model],
             *["--input", texts, "--precision", precision, "--output", output],
         ]
     script = HERE / "sentence_transformers_process.py"

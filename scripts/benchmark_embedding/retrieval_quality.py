@@ -47,7 +47,7 @@ def encoders(given):
             lines = (json.dumps({"text": text}) + "\n" for text in texts)
             source.write_text("".join(lines), encoding="utf-8")
             target.unlink(missing_ok=True)
-            command = [given.coderag, "--quiet", "--threads", str(given.threads), "embed"]
+            command = [given.coderag, "--quiet", "--threads", str(given.threads), "embed", "--restart"]
             command += ["--model", given.model, "--input", source, "--output", target]
             subprocess.run([*command, "--precision", precision], check=True)
             return numpy.load(target)

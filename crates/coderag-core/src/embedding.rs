@@ -73,6 +73,11 @@ impl Embeddings {
             row.iter_mut().for_each(|value| *value /= length);
         }
     }
+
+    /// The values, row by row.
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
 }
 
 /// Turns texts into vectors.

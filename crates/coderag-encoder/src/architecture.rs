@@ -171,7 +171,8 @@ impl ConfigFile<'_> {
         let own_model = self.settings.get("auto_map").and_then(|map| map.get("AutoModel"));
         if own_model.is_some() && self.get::<bool>("is_causal")?.is_none() {
             return self.unsupported(
-                "auto_map names code of the model's own; if it makes attention bidirectional, add                  \"is_causal\": false, else \"is_causal\": true"
+                "auto_map names code of the model's own; if it makes attention bidirectional, add \
+                 \"is_causal\": false, else \"is_causal\": true"
                     .into(),
             );
         }
@@ -204,10 +205,19 @@ impl ConfigFile<'_> {
     /// Attention that sees only so many tokens back is the same as ours for shorter texts alone.
     fn refuse_sliding_window(&self, config: &Qwen2Config) -> Result<()> {
         let used = self.get("use_sliding_window")?.unwrap_or(false);
-        let full_layers = self.get("max_window_layers")?.unwrap_or(28_usize);
-        let window: Option<usize> = self.get("sliding_window")?;
+        let window: Option<usize> = match self.settings.get("sliding_window") {
+            None => Some(4096),
+            Some(_) => self.get("sliding_window")?,
+        };
+        let slides = match self.get::<Vec<String>>("layer_types")? {
+            Some(types) => types.iter().any(|kind| kind != "full_attention"),
+            None => {
+                let full_layers: usize = self.get("max_window_layers")?.unwrap_or(28);
+                full_layers < config.num_hidden_layers
+            }
+        };
         match window.filter(|&window| window < config.max_position_embeddings) {
-            Some(window) if used && full_layers < config.num_hidden_layers => {
+            Some(window) if used && slides => {
                 self.unsupported(format!("sliding_window {window} is not supported"))
             }
             _ => Ok(()),

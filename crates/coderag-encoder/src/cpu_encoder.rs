@@ -94,46 +94,40 @@ impl CpuEncoder {
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             let sequences = self.pipeline.tokenize(texts, prompt)?;
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-            values.extend(self.follow_steps(self.engine.encode(&sequences)?));
+            values.extend(self.follow_steps(self.engine.encode(&sequences)?)?);
             task.advance(texts.len() as u64);
         }
+        let mut embeddings = Embeddings::new(dimensions, values)?;
         if normalize {
-            values.chunks_exact_mut(dimensions).for_each(scale_to_length_one);
+            embeddings.normalize();
         }
-        Ok(Embeddings::new(dimensions, values)?)
+        Ok(embeddings)
     }
 }
 
 impl CpuEncoder {
     /// What comes between pooling and the last normalisation.
-    fn follow_steps(&self, pooled: Vec<f32>) -> Vec<f32> {
-        let steps = &self.pipeline.settings.steps;
-        if steps.is_empty() {
-            return pooled;
-        }
-        let follow = |vector: &[f32]| {
-            let mut vector = vector.to_vec();
-            let mut dense = self.dense.iter();
-            for step in steps {
-                match step {
-                    Step::Normalize => scale_to_length_one(&mut vector),
-                    Step::Dense { .. } => {
-                        if let Some(layer) = dense.next() {
-                            vector = layer.forward(&vector);
-                        }
+    fn follow_steps(&self, pooled: Vec<f32>) -> Result<Vec<f32>> {
+        let (mut vectors, mut width) = (pooled, self.engine.dimensions());
+        let mut dense = self.dense.iter();
+        for step in &self.pipeline.settings.steps {
+            match step {
+                Step::Normalize => {
+                    let mut embeddings = Embeddings::new(width, vectors)?;
+                    embeddings.normalize();
+                    vectors = embeddings.into_values();
+                }
+                Step::Dense { config, .. } => {
+                    if let Some(layer) = dense.next() {
+                        let rows = vectors.chunks_exact(width);
+                        vectors = rows.flat_map(|row| layer.forward(row)).collect();
+                        width = config.out_features;
                     }
                 }
             }
-            vector
-        };
-        pooled.chunks_exact(self.engine.dimensions()).flat_map(follow).collect()
+        }
+        Ok(vectors)
     }
-}
-
-/// As `torch.nn.functional.normalize`: a vector of zeros stays one.
-fn scale_to_length_one(vector: &mut [f32]) {
-    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
-    vector.iter_mut().for_each(|value| *value /= length);
 }
 
 impl Embedder for CpuEncoder {

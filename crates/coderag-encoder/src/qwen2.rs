@@ -78,6 +78,13 @@ impl Qwen2Config {
                 self.num_attention_heads, self.num_key_value_heads
             ));
         }
+        // No file agrees with such sizes, but their product could pass for a small one.
+        if self.num_attention_heads.checked_mul(self.head_dim).is_none() {
+            return Some(format!(
+                "num_attention_heads {} times head_dim {} is too large",
+                self.num_attention_heads, self.head_dim
+            ));
+        }
         if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
             return Some(format!("rms_norm_eps is {}", self.rms_norm_eps));
         }

@@ -41,15 +41,20 @@ impl<B: Backend> RotaryEmbedding<B> {
     }
 }
 
-/// The angle of each position and dimension, `tokens` rows of `head_dim / 2`, rounded to f32 after each
-/// step as transformers does: at position 1000 a rounding of the frequency is a visible angle.
-fn angles(tokens: usize, head_dim: usize, theta: f64) -> Vec<f32> {
+/// How many radians a position further is in each pair of dimensions, `[head_dim / 2]`, rounded to f32 after
+/// each step as transformers does: at position 1000 a rounding of the frequency is a visible angle.
+pub(crate) fn frequencies(head_dim: usize, theta: f64) -> Vec<f32> {
     let theta = f64::from(theta as f32);
     let frequency = |index: usize| {
         let exponent = (2 * index) as f32 / head_dim as f32;
         1.0 / theta.powf(f64::from(exponent)) as f32
     };
-    let frequencies: Vec<f32> = (0..head_dim / 2).map(frequency).collect();
+    (0..head_dim / 2).map(frequency).collect()
+}
+
+/// The angle of each position and dimension, `tokens` rows of `head_dim / 2`, in f32 as transformers has it.
+fn angles(tokens: usize, head_dim: usize, theta: f64) -> Vec<f32> {
+    let frequencies = frequencies(head_dim, theta);
     (0..tokens)
         .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency))
         .collect()

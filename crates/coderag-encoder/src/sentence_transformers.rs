@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -157,6 +157,13 @@ impl Modules {
             let transformer = directory.into();
             return Ok(Self { transformer, pooling: None, steps: Vec::new(), normalize: false });
         };
+        for entry in &entries {
+            let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+            if !Path::new(&entry.path).components().all(inside) {
+                let problem = format!("the module path `{}` leads out of the folder", entry.path);
+                return Err(Error::Invalid { path, problem });
+            }
+        }
         // Python's path to the class moved between versions; its name stayed.
         let kind = |entry: &Entry| entry.class.rsplit('.').next().unwrap_or_default().to_owned();
         let kinds: Vec<String> = entries.iter().map(kind).collect();
@@ -302,6 +309,11 @@ struct TransformerSettings {
     /// What sentence-transformers passes on when it reads `config.json`; the name changed in version 6.
     #[serde(alias = "config_kwargs")]
     config_args: Option<Map<String, Value>>,
+    /// What it passes on to the tokenizer.
+    #[serde(alias = "processor_kwargs")]
+    tokenizer_args: Option<Map<String, Value>>,
+    /// What it passes on whenever it tokenizes.
+    processing_kwargs: Option<Map<String, Value>>,
 }
 
 impl TransformerSettings {
@@ -326,13 +338,17 @@ impl TransformerSettings {
                 "transformer_task `{task}` is not supported, only feature-extraction"
             ));
         }
-        let overridden = settings.config_args.iter().flat_map(Map::keys);
-        match overridden.into_iter().find(|key| *key != "trust_remote_code") {
-            Some(key) => {
-                unsupported(format!("config_args overrides {key} of config.json; set it there"))
+        for (name, arguments, file) in [
+            ("config_args", &settings.config_args, "config.json"),
+            ("tokenizer_args", &settings.tokenizer_args, "tokenizer_config.json"),
+            ("processing_kwargs", &settings.processing_kwargs, "tokenizer_config.json"),
+        ] {
+            let mut keys = arguments.iter().flat_map(Map::keys);
+            if let Some(key) = keys.find(|key| *key != "trust_remote_code") {
+                return unsupported(format!("{name} overrides {key} of {file}; set it there"));
             }
-            None => Ok(settings),
         }
+        Ok(settings)
     }
 }
 
@@ -349,6 +365,7 @@ impl TokenizerConfig {
         struct Settings {
             model_max_length: Option<f64>,
             pad_token: Option<Token>,
+            truncation_side: Option<String>,
         }
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -357,6 +374,10 @@ impl TokenizerConfig {
             Described { content: String },
         }
         let settings: Settings = read_optional(path)?.unwrap_or_default();
+        if let Some(side) = settings.truncation_side.filter(|side| side != "right") {
+            let what = format!("truncation_side `{side}` is not supported, only right");
+            return Err(Error::Unsupported { path: path.into(), what });
+        }
         Ok(Self {
             max_tokens: settings.model_max_length.map_or(usize::MAX, |limit| limit as usize),
             padding_token: settings.pad_token.map(|token| match token {

@@ -151,6 +151,24 @@ fn what_is_not_supported_is_named() {
         "`MODEL/sentence_bert_config.json`: config_args overrides hidden_act of config.json; set it \
          there",
     );
+    assert_refused(
+        |model| {
+            let settings = r#"{"processor_kwargs": {"model_max_length": 7}}"#;
+            model.write("sentence_bert_config.json", settings);
+        },
+        "`MODEL/sentence_bert_config.json`: tokenizer_args overrides model_max_length of \
+         tokenizer_config.json; set it there",
+    );
+    assert_refused(
+        |model| {
+            model.edit("tokenizer_config.json", |file| file["truncation_side"] = "left".into());
+        },
+        "`MODEL/tokenizer_config.json`: truncation_side `left` is not supported, only right",
+    );
+    assert_refused(
+        |model| model.edit("modules.json", |file| file[1]["path"] = "../1_Pooling".into()),
+        "`MODEL/modules.json`: the module path `../1_Pooling` leads out of the folder",
+    );
 }
 
 #[test]
@@ -285,6 +303,12 @@ fn tensors_that_do_not_fit_are_named() {
         model.edit("config.json", |file| file["vocab_size"] = 1_000_000_000_000u64.into());
     });
     assert!(message.contains("embeddings.word_embeddings.weight` has the shape"), "{message}");
+    for size in [1_u64 << 40, 1 << 62] {
+        let message = refusal(|model| {
+            model.edit("config.json", |file| file["intermediate_size"] = size.into());
+        });
+        assert!(message.contains("intermediate.dense.weight` has the shape"), "{message}");
+    }
 }
 
 #[test]

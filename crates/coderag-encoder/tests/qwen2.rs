@@ -312,3 +312,51 @@ impl Agreement {
         }
     }
 }
+
+#[test]
+fn settings_that_would_change_the_vectors_are_refused() {
+    type Change = fn(&mut serde_json::Value);
+    let cases: [(Change, &str); 6] = [
+        (
+            |config| {
+                config["num_attention_heads"] = (1_u64 << 40).into();
+                config["num_key_value_heads"] = (1_u64 << 40).into();
+                config["head_dim"] = (1_u64 << 24).into();
+            },
+            "times head_dim 16777216 is too large",
+        ),
+        (
+            |config| config["intermediate_size"] = (1_u64 << 62).into(),
+            "mlp.gate_proj.weight` has the shape",
+        ),
+        (
+            |config| {
+                config["use_sliding_window"] = true.into();
+                config["sliding_window"] = 4.into();
+                config["layer_types"] = serde_json::json!(["sliding_attention"]);
+            },
+            "sliding_window 4 is not supported",
+        ),
+        (
+            |config| config["rope_scaling"] = serde_json::json!({ "rope_type": "yarn" }),
+            "rope_scaling.rope_type \"yarn\" is not supported",
+        ),
+        (
+            |config| {
+                config["auto_map"] = serde_json::json!({ "AutoModel": "modeling.Model" });
+                config.as_object_mut().unwrap().remove("is_causal");
+            },
+            "add \"is_causal\": false, else",
+        ),
+        (
+            |config| config["use_bidirectional_attention"] = true.into(),
+            "use_bidirectional_attention true is not supported",
+        ),
+    ];
+    for (change, expected) in cases {
+        let model = TemporaryModel::linked_to(&architecture("qwen2-last-token"));
+        model.edit("config.json", change);
+        let error = load(model.path()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

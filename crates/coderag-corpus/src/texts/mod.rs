@@ -77,7 +77,9 @@ impl TextSource {
     /// # Errors
     /// As [`open`](Self::open), and [`Error::Row`] for a row that is not valid in its format.
     pub fn count(&self) -> Result<Option<u64>> {
-        if !std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.is_file()) {
+        if self.path == Path::new("-")
+            || !std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.is_file())
+        {
             return Ok(None);
         }
         Ok(Some(match self.format {

@@ -1,5 +1,6 @@
 #![allow(unsafe_code)]
 
+use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 
 use memmap2::{MmapMut, MmapOptions};
@@ -16,15 +17,14 @@ const VALUES_OF_A_LINE: usize = 16;
 ///
 /// It starts as zeros, so any of it may be read at any time, by whatever type.
 pub(super) struct Buffer {
-    start: NonNull<Line>,
     lines: usize,
-    _owner: Owner,
+    memory: Memory,
 }
 
-/// What frees the memory.
-enum Owner {
-    Lines(#[allow(dead_code, reason = "dropped")] Box<[Line]>),
-    Pages(#[allow(dead_code, reason = "dropped")] MmapMut),
+enum Memory {
+    Lines(Box<[UnsafeCell<Line>]>),
+    /// Where the pages begin, and what frees them.
+    Pages(NonNull<Line>, #[allow(dead_code, reason = "dropped")] MmapMut),
 }
 
 // SAFETY: the contents are reached through `pointer` only, and who writes through it takes care that
@@ -34,24 +34,23 @@ unsafe impl Sync for Buffer {}
 unsafe impl Send for Buffer {}
 
 impl Buffer {
-    /// Room for `count` values, and a little more.
+    /// Room for `count` values.
     pub(super) fn new(count: usize) -> Self {
-        // One panel beyond the end may be read, and is ignored.
-        let lines = count.div_ceil(VALUES_OF_A_LINE) + 2;
-        let (start, owner) = match pages(lines * size_of::<Line>()) {
-            Some(mut map) => (map.as_mut_ptr().cast(), Owner::Pages(map)),
-            None => {
-                let mut lines = vec![Line([0; VALUES_OF_A_LINE]); lines].into_boxed_slice();
-                (lines.as_mut_ptr(), Owner::Lines(lines))
-            }
-        };
-        // SAFETY: memory that was allocated does not begin at 0. Pages begin on a cache line.
-        let start = unsafe { NonNull::new_unchecked(start) };
-        Self { start, lines, _owner: owner }
+        let lines = count.div_ceil(VALUES_OF_A_LINE);
+        // Two lines more, which nobody counts on: a panel beyond the end may be read, and is ignored.
+        let all = lines + 2;
+        let memory = pages(all * size_of::<Line>()).unwrap_or_else(|| {
+            let line = || UnsafeCell::new(Line([0; VALUES_OF_A_LINE]));
+            Memory::Lines(std::iter::repeat_with(line).take(all).collect())
+        });
+        Self { lines, memory }
     }
 
     pub(super) fn pointer<T>(&self) -> *mut T {
-        self.start.as_ptr().cast()
+        match &self.memory {
+            Memory::Lines(lines) => lines.as_ptr().cast_mut().cast(),
+            Memory::Pages(start, _) => start.as_ptr().cast(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -61,17 +60,18 @@ impl Buffer {
 
 /// Memory straight from the system, in huge pages where there are some: fewer faults while it is filled
 /// and fewer translations while it is read. Nothing where that is not worth it, or the system refuses.
-fn pages(bytes: usize) -> Option<MmapMut> {
+fn pages(bytes: usize) -> Option<Memory> {
     const HUGE_PAGE: usize = 2 << 20;
     if bytes < HUGE_PAGE {
         return None;
     }
-    let map = MmapOptions::new().len(bytes).map_anon().ok()?;
+    let mut map = MmapOptions::new().len(bytes).map_anon().ok()?;
     #[cfg(target_os = "linux")]
     if let Err(error) = map.advise(memmap2::Advice::HugePage) {
         tracing::debug!(%error, "no huge pages for weights");
     }
-    Some(map)
+    // Pages begin on a cache line.
+    Some(Memory::Pages(NonNull::new(map.as_mut_ptr().cast())?, map))
 }
 
 impl std::fmt::Debug for Buffer {

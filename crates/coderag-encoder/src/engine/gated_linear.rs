@@ -8,10 +8,7 @@ use super::linear::{Division, Linear};
 use super::matrix::Matrix;
 use super::prepared_input::PreparedInput;
 use super::profile::Stage;
-use super::worker::Worker;
-
-/// The most rows that a call of [`GatedLinear::apply`] takes when a thread works alone.
-pub(super) const MOST_ROWS: usize = 112;
+use super::worker::{MOST_ROWS, Worker};
 
 /// Two linear layers with the same input, of which one, through SiLU, is multiplied to the other: the
 /// first half of SwiGLU (Shazeer, 2020).

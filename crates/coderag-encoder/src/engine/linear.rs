@@ -66,7 +66,9 @@ impl LinearPart {
         factor: f32,
     ) -> Self {
         let weight = checkpoint.take(&format!("{name}.weight"), &[outputs, inputs]);
-        Self { weight, bias: vec![0.0; outputs], outputs, factor }
+        // Without a weight of this size the number of outputs may be anything.
+        let bias = if weight.is_some() { vec![0.0; outputs] } else { Vec::new() };
+        Self { weight, bias, outputs, factor }
     }
 }
 
@@ -180,7 +182,7 @@ impl Linear {
 
     /// Whether a matrix has room for the outputs of some rows.
     pub(super) fn fits(&self, rows: &Range<usize>, output: &Matrix) -> bool {
-        self.outputs <= output.stride() && rows.end <= output.rows()
+        self.panels() * PANEL <= output.stride() && rows.end <= output.rows()
     }
 
     /// Computes some rows of `output` from the same rows of `input`.

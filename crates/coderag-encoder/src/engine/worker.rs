@@ -5,6 +5,10 @@ use super::kernels::Kernels;
 use super::profile::{Profile, Stage};
 use super::team::Member;
 
+/// The rows that go through a block's feed-forward network together when a thread works alone: few enough
+/// for the second-level cache, many enough that reading the weights costs little.
+pub(super) const MOST_ROWS: usize = 112;
+
 /// A thread on its way through the forward pass.
 pub(super) struct Worker<'a> {
     pub(super) kernels: &'a Kernels,

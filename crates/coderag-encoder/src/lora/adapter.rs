@@ -100,11 +100,18 @@ impl Adapter {
         if problems.is_empty() { Ok(adapter) } else { Err(adapter.error(problems)) }
     }
 
-    /// Writes a folder that PEFT loads, with A and B in f32. A folder in its place is replaced in one step.
+    /// Writes a folder that PEFT loads, with A and B in f32. An adapter in its place is replaced in one step.
     ///
     /// # Errors
-    /// [`Error::Core`] when it cannot be written.
+    /// [`Error::Invalid`] for a folder with other files in it, [`Error::Core`] when it cannot be written.
     pub fn write(&self, directory: &Path) -> Result<()> {
+        let is_used = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
+        if is_used && !directory.join(CONFIG_FILE).is_file() {
+            return Err(Error::Invalid {
+                path: directory.to_owned(),
+                problem: "it holds other files than an adapter's, and is not replaced".into(),
+            });
+        }
         let folder = AtomicFolder::begin(directory)?;
         let mut tensors: Vec<(String, FileTensor<'_>)> = Vec::new();
         for (module, weights) in &self.layers {

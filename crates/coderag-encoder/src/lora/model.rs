@@ -49,8 +49,8 @@ pub trait LoraModel<B: Backend>: Module<B> {
         model.lora_slots().into_iter().map(place).collect()
     }
 
-    /// Freezes every parameter and adds the adapter's A and B, which alone have gradients from then on. An
-    /// adapter that was there before is gone.
+    /// Freezes every parameter and adds the adapter's A and B, which alone have gradients from then on. A and
+    /// B that were there before are gone, but an embedding that another adapter replaced stays.
     ///
     /// # Errors
     /// [`Error::Adapter`](crate::Error::Adapter) when the adapter is not for this model.

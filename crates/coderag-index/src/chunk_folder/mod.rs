@@ -97,12 +97,9 @@ impl ChunkFolder {
     pub fn restart(output: &Path, settings: Map<String, Value>) -> Result<Self> {
         let (path, lock) = lock(Self::path_for(output))?;
         state::check_is_ours(&path)?;
-        let entries = fs::read_dir(&path).map_err(CoreError::io("list", &path))?;
-        for entry in entries {
-            let entry = entry.map_err(CoreError::io("list", &path))?.path();
-            fs::remove_file(&entry).map_err(CoreError::io("remove", &entry))?;
-        }
+        // The new state knows of no chunks, so a kill from here on leaves a folder that can be opened.
         let state = State::begin(&path, settings)?;
+        remove_chunks(&path)?;
         Ok(Self { path, state, _lock: lock })
     }
 
@@ -188,7 +185,9 @@ impl ChunkFolder {
     ///
     /// # Errors
     /// [`Error::Core`].
-    pub fn remove(self) -> Result<()> {
+    pub fn remove(mut self) -> Result<()> {
+        self.state.forget(&self.path)?;
+        remove_chunks(&self.path)?;
         fs::remove_dir_all(&self.path).map_err(CoreError::io("remove", &self.path))?;
         Ok(())
     }
@@ -210,6 +209,17 @@ impl ChunkFolder {
     fn chunk_path(&self, index: usize) -> PathBuf {
         self.path.join(format!("{index:08}.parquet"))
     }
+}
+
+/// Removes the chunks of a folder whose state has forgotten them; the state stays.
+fn remove_chunks(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(CoreError::io("list", folder))? {
+        let path = entry.map_err(CoreError::io("list", folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "parquet") {
+            fs::remove_file(&path).map_err(CoreError::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Creates the folder where it is absent, and takes the lock on it.

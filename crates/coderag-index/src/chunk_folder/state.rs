@@ -81,6 +81,12 @@ impl State {
         written
     }
 
+    /// Forgets all chunks, which may then be removed in any order.
+    pub(super) fn forget(&mut self, folder: &Path) -> Result<()> {
+        self.chunks.clear();
+        self.write(folder)
+    }
+
     fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(STATE);
         atomic::write_file(&path, |file| {
@@ -93,15 +99,19 @@ impl State {
     }
 }
 
-/// Refuses a folder with files that are not ours. The state is there before any chunk, so without it
-/// there is nothing but what a killed writer of the state left, which is hidden.
+/// Refuses a folder with files that are not ours: the state, chunks where there is one, and what killed
+/// writers of either left, which is hidden.
 pub(super) fn check_is_ours(folder: &Path) -> Result<()> {
-    if folder.join(STATE).exists() {
-        return Ok(());
-    }
+    let has_state = folder.join(STATE).exists();
     for entry in fs::read_dir(folder).map_err(CoreError::io("list", folder))? {
         let name = entry.map_err(CoreError::io("list", folder))?.file_name();
-        if !name.as_encoded_bytes().starts_with(format!(".{STATE}.").as_bytes()) {
+        let name = name.to_string_lossy();
+        let visible = name.strip_prefix('.').unwrap_or(&name);
+        let of_state = name == STATE || visible.starts_with(&format!("{STATE}.partial-"));
+        let of_chunk =
+            visible.get(..8).is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+                && visible.get(8..).is_some_and(|rest| rest.starts_with(".parquet"));
+        if !(of_state || of_chunk && has_state) {
             return Err(Error::NotChunks { path: folder.to_owned() });
         }
     }

@@ -39,7 +39,16 @@ impl Ranges {
         let mut ranges: Option<Self> = None;
         for embeddings in vector_file::read(path)? {
             let embeddings = embeddings?;
-            ranges.get_or_insert_with(|| Self::new(embeddings.dimensions())).extend(&embeddings);
+            let dimensions = embeddings.dimensions();
+            let ranges = ranges.get_or_insert_with(|| Self::new(dimensions));
+            if ranges.dimensions() != dimensions {
+                let problem = format!(
+                    "vectors of {dimensions} numbers after vectors of {}",
+                    ranges.dimensions()
+                );
+                return Err(Error::Vectors { path: path.to_owned(), problem });
+            }
+            ranges.extend(&embeddings);
         }
         let none = || Error::Vectors { path: path.to_owned(), problem: "no vectors".to_owned() };
         ranges.ok_or_else(none)

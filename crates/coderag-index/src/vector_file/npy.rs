@@ -50,7 +50,10 @@ pub(super) fn read(path: &Path) -> Result<impl Iterator<Item = Result<Embeddings
     let mut values = array
         .data::<f32>()
         .map_err(|_| refused(format!("the array has the type {found}, expected 32-bit floats")))?;
-    let dimensions = usize::try_from(width).unwrap_or_default();
+    let values_at_once = ROWS.checked_mul(width);
+    let (Ok(dimensions), Some(_)) = (usize::try_from(width), values_at_once) else {
+        return Err(refused(format!("the array is {width} numbers wide")));
+    };
     let path = path.to_owned();
     let mut left = rows;
     Ok(std::iter::from_fn(move || {

@@ -265,7 +265,8 @@ fn an_interrupted_run_goes_on_only_as_it_began() {
         (with(&["--normalize"]), "`normalize` was null and is true"),
         (with(&["--no-normalize"]), "`normalize` was null and is false"),
         (with(&["--truncate-dim", "8"]), "`dimensions` was 32 and is 8"),
-        (with(&["--prompt-name", "query"]), "`prompt_name` was null and is \"query\""),
+        (with(&["--prompt-name", "query"]), "`prompt` was \"default\" and is {\"name\":\"query\"}"),
+        (with(&["--prompt", "x"]), "`prompt` was \"default\" and is {\"text\":\"x\"}"),
         (with(&["--precision", "bf16"]), "`precision` was \"f32\" and is \"bf16\""),
         (
             folder.refusal(&["--input", "changed.txt", "--output", "v.npy"]),

@@ -11,7 +11,7 @@ use crate::engine::kernels::Kernels;
 use crate::engine::linear::{Activation, Linear, LinearPart};
 use crate::engine::matrix::Matrix;
 use crate::engine::team::Member;
-use crate::engine::worker::Worker;
+use crate::engine::worker::{MOST_ROWS, Worker};
 use crate::engine::workspace::Workspace;
 
 /// One transformer block with normalisation after each residual sum (post-LN).
@@ -126,8 +126,8 @@ impl Layer {
             attend(worker, workspace, sequences, self.attention);
             if worker.is_alone() {
                 // A few rows go through the rest of the block before the next, and stay in the cache.
-                for start in (0..tokens).step_by(ROWS_AT_ONCE) {
-                    let rows = start..tokens.min(start + ROWS_AT_ONCE);
+                for start in (0..tokens).step_by(MOST_ROWS) {
+                    let rows = start..tokens.min(start + MOST_ROWS);
                     self.finish(worker, workspace, rows);
                 }
             } else {
@@ -159,7 +159,3 @@ impl Layer {
         normalize(&self.output_norm, states, attended);
     }
 }
-
-/// The rows that go through a block's feed-forward network together when a thread works alone: few
-/// enough for the second-level cache, many enough that reading the weights costs little.
-const ROWS_AT_ONCE: usize = 112;

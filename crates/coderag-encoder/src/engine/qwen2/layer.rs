@@ -7,13 +7,13 @@ use crate::Qwen2Config;
 use crate::checkpoint::Checkpoint;
 use crate::engine::Precision;
 use crate::engine::attention::{AttentionShape, attend};
-use crate::engine::gated_linear::{GatedLinear, MOST_ROWS};
+use crate::engine::gated_linear::GatedLinear;
 use crate::engine::kernels::Kernels;
 use crate::engine::linear::{Activation, Linear, LinearPart};
 use crate::engine::matrix::Matrix;
 use crate::engine::profile::Stage;
 use crate::engine::team::Member;
-use crate::engine::worker::Worker;
+use crate::engine::worker::{MOST_ROWS, Worker};
 use crate::engine::workspace::Workspace;
 
 /// One transformer block with normalisation before attention and before the feed-forward network, and a

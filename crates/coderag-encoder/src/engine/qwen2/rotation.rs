@@ -4,6 +4,7 @@ use crate::engine::batch::Token;
 use crate::engine::matrix::Matrix;
 use crate::engine::profile::Stage;
 use crate::engine::worker::Worker;
+use crate::rotary_embedding::frequencies;
 
 /// The angles by which rotary position embedding (Su et al., 2021) turns queries and keys.
 #[derive(Debug)]
@@ -13,13 +14,8 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// In f32, as transformers computes them: the angles of far positions feel the rounding.
     pub(super) fn new(head_size: usize, theta: f64) -> Self {
-        let frequency = |index: usize| {
-            let exponent = index as f32 / head_size as f32;
-            1.0 / theta.powf(f64::from(exponent)) as f32
-        };
-        Self { frequencies: (0..head_size).step_by(2).map(frequency).collect() }
+        Self { frequencies: frequencies(head_size, theta) }
     }
 
     /// Fills the first rows of `rotations`, `[tokens, head_size]`: the cosines of a token's angles, then

@@ -19,7 +19,7 @@ pub(super) fn run(job: &Job, format: VectorFormat, arguments: &EmbedArguments) -
         Some(texts) => {
             let vectors = job.vectors(texts, &job.session.progress)?;
             let rows = vectors.texts.len() as u64;
-            let quantizer = job.quantizer([Ok(vectors.embeddings.clone())])?;
+            let quantizer = job.quantizer_for(&vectors.embeddings)?;
             vector_file::write(output, format, &quantizer, rows, [Ok(vectors)])?;
             rows
         }
@@ -58,13 +58,16 @@ fn in_chunks(
     let result = embed(job, &mut chunks, arguments.chunk_rows, total)
         .and_then(|()| write(job, &chunks, format, &arguments.output));
     let rows = chunks.rows();
-    if result.is_err() && rows > 0 {
-        output::note(format_args!(
+    match result {
+        Ok(()) => chunks.remove()?,
+        Err(_) if rows == 0 => {
+            // What went wrong first is what the user should read.
+            let _ = chunks.remove();
+        }
+        Err(_) => output::note(format_args!(
             "the vectors of the first {rows} texts are kept in {}; the same command goes on from there",
             chunks.path().display()
-        ));
-    } else {
-        chunks.remove()?;
+        )),
     }
     result.map(|()| rows)
 }

@@ -33,6 +33,14 @@ impl Job<'_> {
         Ok(TextVectors { texts, embeddings })
     }
 
+    /// The quantizer, for which these vectors give the ranges if need be.
+    fn quantizer_for(&self, vectors: &Embeddings) -> Result<Quantizer> {
+        match &self.quantizer {
+            Some(quantizer) => Ok(quantizer.clone()),
+            None => self.quantizer([Ok(vectors.clone())]),
+        }
+    }
+
     /// The quantizer, for which `vectors` give the ranges if need be.
     fn quantizer(
         &self,
