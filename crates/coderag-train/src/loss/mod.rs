@@ -1,0 +1,1 @@
+//! Losses over the vectors of a batch.
