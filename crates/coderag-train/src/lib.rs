@@ -4,6 +4,7 @@
 
 pub mod data;
 pub mod loss;
+pub mod optimizer;
 
 mod error;
 
