@@ -12,7 +12,8 @@ Written to crates/coderag-train/tests/fixtures/losses.safetensors:
     teacher                                        a teacher's scores of (positive, negative 1, 2), [6, 3]
     NAME.value, NAME.gradient                      the loss of case NAME and its gradient, [texts, 12]
     statistics.*                                   numpy's mean and quantiles of the margins
-    metadata                                       versions, and the cases with the TOML that names each
+    metadata                                       one entry, JSON: versions, and the cases with the TOML
+                                                   that names each
 
 Everything is computed in float64 from float32 vectors.
 """
@@ -343,10 +344,10 @@ def main():
         "sentence_transformers": sentence_transformers.__version__,
         "transformers": transformers.__version__,
         "torch": torch.__version__,
-        "cases": json.dumps(cases),
+        "cases": cases,
     }
     FIXTURE.parent.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(tensors, FIXTURE, metadata)
+    safetensors.torch.save_file(tensors, FIXTURE, {"reference": json.dumps(metadata)})
     print(f"{FIXTURE}: {FIXTURE.stat().st_size} bytes")
 
 

@@ -12,8 +12,8 @@ Written to crates/coderag-train/tests/fixtures/optimizer.safetensors:
     gradients.weights, ...  their gradients, [steps, ...]
     RUN.weights, RUN.bias   the parameters after each tenth step of run RUN, [steps / 10, ...]
     RUN.norms               the norms that torch's clipping reported, [steps]
-    metadata                versions, the schedules, the runs, numbers of warm-up steps, and which
-                            parameters of several architectures transformers decays
+    metadata                one entry, JSON: versions, the schedules, the runs, numbers of warm-up
+                            steps, and which parameters of several architectures transformers decays
 """
 
 import json
@@ -160,13 +160,13 @@ def main():
     metadata = {
         "transformers": transformers.__version__,
         "torch": torch.__version__,
-        "runs": json.dumps(RUNS),
-        "schedules": json.dumps(SCHEDULES),
-        "warm_up_steps": json.dumps(warm_up_steps()),
-        "decayed_parameters": json.dumps(decayed_parameters()),
+        "runs": RUNS,
+        "schedules": SCHEDULES,
+        "warm_up_steps": warm_up_steps(),
+        "decayed_parameters": decayed_parameters(),
     }
     FIXTURE.parent.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(tensors, FIXTURE, metadata)
+    safetensors.torch.save_file(tensors, FIXTURE, {"reference": json.dumps(metadata)})
     print(f"{FIXTURE}: {FIXTURE.stat().st_size} bytes")
 
 

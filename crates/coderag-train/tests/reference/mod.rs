@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 /// A fixture's tensors by name, as f64, and its metadata.
 pub(crate) struct Reference {
     tensors: HashMap<String, (Vec<usize>, Vec<f64>)>,
-    metadata: HashMap<String, String>,
+    metadata: serde_json::Value,
 }
 
 impl Reference {
@@ -33,6 +33,7 @@ impl Reference {
             };
             (name, (view.shape().to_vec(), values))
         });
+        let metadata = serde_json::from_str(&metadata["reference"]).unwrap();
         Self { tensors: tensors.collect(), metadata }
     }
 
@@ -53,6 +54,6 @@ impl Reference {
 
     /// An entry of the metadata.
     pub(crate) fn metadata<T: DeserializeOwned>(&self, key: &str) -> T {
-        serde_json::from_str(&self.metadata[key]).unwrap()
+        serde_json::from_value(self.metadata[key].clone()).unwrap()
     }
 }
