@@ -4,8 +4,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::backend::{Autodiff, Flex};
+use burn::backend::Flex;
 use burn::tensor::{Tensor, TensorData};
+use burn_autodiff::Autodiff;
 use coderag_train::loss::{Loss, LossBatch, MultipleNegativesRanking};
 
 /// The system's allocator, with the bytes that are allocated and their maximum.

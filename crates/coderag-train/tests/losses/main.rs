@@ -8,8 +8,9 @@ mod properties;
 mod reference;
 mod settings;
 
-use burn::backend::{Autodiff, Flex};
+use burn::backend::Flex;
 use burn::tensor::{DType, Tensor, TensorData};
+use burn_autodiff::Autodiff;
 use coderag_train::loss::{Loss, LossBatch};
 
 /// The backend of the tests, which computes in the type of the vectors.
