@@ -87,6 +87,11 @@ def triplets(numbers, rows, texts):
     return [row for row in made if row["negative"] not in (row["anchor"], row["positive"])]
 
 
+def grid(numbers, rows):
+    """So many rows wait that they fill whole batches."""
+    return [{"anchor": f"a{numbers.randrange(10)}", "positive": f"p{numbers.randrange(10)}"} for _ in range(rows)]
+
+
 def splitmix64(state):
     mask = (1 << 64) - 1
     while True:
@@ -127,6 +132,7 @@ def main():
         case("pairs, most texts several times", pairs(numbers, 200, 60), 8, 2),
         case("pairs, few texts", pairs(numbers, 60, 12), 8, 3),
         case("triplets", triplets(numbers, 150, 100), 8, 4),
+        case("few anchors and few positives", grid(numbers, 200), 6, 5),
         case("white space", [pair("a b", "c"), pair("a  b", "d")], 2, None),
         case(
             "negatives in a list",

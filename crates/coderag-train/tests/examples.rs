@@ -1,4 +1,5 @@
 //! Reading examples and storing them.
+#![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,5 +1,5 @@
 //! Real pairs, where they are at hand.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::collections::HashSet;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 //! What batches hold, compared with sentence-transformers' and with their own definition.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -371,7 +372,7 @@ impl Case {
 #[test]
 fn batches_without_duplicates_are_those_of_sentence_transformers() {
     let reference = reference();
-    let (same, _) = reference.no_duplicates.split_at(4);
+    let (same, _) = reference.no_duplicates.split_at(5);
     for case in same {
         assert_eq!(case.ours(LastBatch::Keep), case.batches, "{}", case.name);
         // Without smaller batches an epoch ends where they begin.
@@ -384,7 +385,7 @@ fn batches_without_duplicates_are_those_of_sentence_transformers() {
 #[test]
 fn our_rule_against_duplicates_differs_from_sentence_transformers_in_three_cases() {
     let reference = reference();
-    let [white_space, list, shared] = &reference.no_duplicates[4..] else { panic!("three cases") };
+    let [white_space, list, shared] = &reference.no_duplicates[5..] else { panic!("three cases") };
     // Stricter: anchors that differ in white space alone are equal.
     assert_eq!(white_space.batches, [[0, 1]]);
     assert_eq!(white_space.ours(LastBatch::Keep), [[0], [1]]);

@@ -14,8 +14,11 @@ mod manifest;
 mod open;
 mod table;
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use coderag_core::Error as CoreError;
 use memmap2::Mmap;
 
 pub use manifest::{InputFile, Manifest, SourceRecord};
@@ -33,7 +36,10 @@ const ROWS: &str = "rows.bin";
 pub struct Store {
     folder: PathBuf,
     manifest: Manifest,
-    texts: Mmap,
+    /// Read piece by piece and not mapped, so that the memory of a long run is not full of texts it has
+    /// long done with.
+    texts: File,
+    text_bytes: u64,
     table: Table,
 }
 
@@ -61,38 +67,45 @@ impl Store {
     /// Reads a row.
     ///
     /// # Errors
-    /// [`Error::Store`] when there is no such row or the record is damaged.
+    /// [`Error::Core`] when the file cannot be read, [`Error::Store`] when there is no such row or its
+    /// record is damaged.
     pub fn example(&self, row: usize) -> Result<Example> {
-        self.decode(row).ok_or_else(|| Error::Store {
+        let damaged = || Error::Store {
             path: self.folder.clone(),
             problem: format!("row {row} cannot be read"),
-        })
+        };
+        let entry = self.table.entry(row).ok_or_else(damaged)?;
+        let end = self.table.entry(row + 1).map_or(self.text_bytes, |next| next.record);
+        let mut record = vec![0; (end - entry.record) as usize];
+        self.texts
+            .read_exact_at(&mut record, entry.record)
+            .map_err(CoreError::io("read", &self.folder.join(TEXTS)))?;
+        decode(&record, entry.texts as usize).ok_or_else(damaged)
     }
+}
 
-    fn decode(&self, row: usize) -> Option<Example> {
-        let entry = self.table.entry(row)?;
-        let mut rest = self.texts.get(usize::try_from(entry.record).ok()?..)?;
-        let mut take = |bytes: usize| {
-            let (taken, after) = rest.split_at_checked(bytes)?;
-            rest = after;
-            Some(taken)
-        };
-        let words = |bytes: &[u8]| -> Vec<[u8; 4]> { bytes.as_chunks().0.to_vec() };
-        let texts = entry.texts as usize;
-        let [has_scores] = words(take(4)?)[..] else { return None };
-        let lengths = words(take(4 * texts)?);
-        let scores = match u32::from_le_bytes(has_scores) {
-            0 => None,
-            1 => Some(words(take(4 * (texts - 1))?).into_iter().map(f32::from_le_bytes).collect()),
-            _ => return None,
-        };
-        let mut texts = lengths.into_iter().map(|length| {
-            let bytes = take(u32::from_le_bytes(length) as usize)?;
-            Some(std::str::from_utf8(bytes).ok()?.to_owned())
-        });
-        let (anchor, positive) = (texts.next()??, texts.next()??);
-        Some(Example { anchor, positive, negatives: texts.collect::<Option<_>>()?, scores })
-    }
+/// The example of a record of `texts.bin` with so many texts, if it is sound.
+fn decode(record: &[u8], texts: usize) -> Option<Example> {
+    let mut rest = record;
+    let mut take = |bytes: usize| {
+        let (taken, after) = rest.split_at_checked(bytes)?;
+        rest = after;
+        Some(taken)
+    };
+    let words = |bytes: &[u8]| -> Vec<[u8; 4]> { bytes.as_chunks().0.to_vec() };
+    let [has_scores] = words(take(4)?)[..] else { return None };
+    let lengths = words(take(4 * texts)?);
+    let scores = match u32::from_le_bytes(has_scores) {
+        0 => None,
+        1 => Some(words(take(4 * (texts - 1))?).into_iter().map(f32::from_le_bytes).collect()),
+        _ => return None,
+    };
+    let mut texts = lengths.into_iter().map(|length| {
+        let bytes = take(u32::from_le_bytes(length) as usize)?;
+        Some(std::str::from_utf8(bytes).ok()?.to_owned())
+    });
+    let (anchor, positive) = (texts.next()??, texts.next()??);
+    Some(Example { anchor, positive, negatives: texts.collect::<Option<_>>()?, scores })
 }
 
 impl Rows for Store {
@@ -109,12 +122,16 @@ impl Rows for Store {
     }
 }
 
+fn open_file(path: &Path) -> Result<File> {
+    Ok(File::open(path).map_err(CoreError::io("open", path))?)
+}
+
 /// Maps a file of the store.
 fn map(path: &Path) -> Result<Mmap> {
-    let file = std::fs::File::open(path).map_err(coderag_core::Error::io("open", path))?;
+    let file = open_file(path)?;
     // SAFETY: the map is only read. A store is written under a temporary name and never changed after
     // it has its own, so the mapped file keeps its content and length.
     #[allow(unsafe_code)]
-    let map = unsafe { Mmap::map(&file) }.map_err(coderag_core::Error::io("map", path))?;
+    let map = unsafe { Mmap::map(&file) }.map_err(CoreError::io("map", path))?;
     Ok(map)
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::super::Source;
 use super::table::Table;
-use super::{FINGERPRINTS, Manifest, ROWS, Store, TEXTS, map};
+use super::{FINGERPRINTS, Manifest, ROWS, Store, TEXTS, map, open_file};
 use crate::{Error, Result};
 
 impl Store {
@@ -17,23 +17,25 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self> {
         let damaged = |problem| Error::Store { path: folder.to_owned(), problem };
         let manifest = Manifest::read(folder)?;
-        let part = |name: &str| {
-            let map = map(&folder.join(name))?;
-            let (expected, found) = (manifest.files.get(name), map.len() as u64);
-            if expected != Some(&found) {
+        let check = |name: &str, found: u64| match manifest.files.get(name) {
+            Some(expected) if *expected == found => Ok(()),
+            expected => {
                 let expected = expected.copied().unwrap_or_default();
-                return Err(damaged(format!("`{name}` has {found} bytes instead of {expected}")));
+                Err(damaged(format!("`{name}` has {found} bytes instead of {expected}")))
             }
-            Ok(map)
         };
-        let texts = part(TEXTS)?;
-        let (rows, fingerprints) = (part(ROWS)?, part(FINGERPRINTS)?);
-        let table = Table::new(rows, fingerprints, texts.len() as u64).map_err(damaged)?;
+        let texts = open_file(&folder.join(TEXTS))?;
+        let text_bytes = texts.metadata().map_err(CoreError::io("read", folder))?.len();
+        check(TEXTS, text_bytes)?;
+        let (rows, fingerprints) = (map(&folder.join(ROWS))?, map(&folder.join(FINGERPRINTS))?);
+        check(ROWS, rows.len() as u64)?;
+        check(FINGERPRINTS, fingerprints.len() as u64)?;
+        let table = Table::new(rows, fingerprints, text_bytes).map_err(damaged)?;
         if table.rows() as u64 != manifest.rows() {
             let (found, expected) = (table.rows(), manifest.rows());
             return Err(damaged(format!("{found} rows instead of {expected}")));
         }
-        Ok(Self { folder: folder.to_owned(), manifest, texts, table })
+        Ok(Self { folder: folder.to_owned(), manifest, texts, text_bytes, table })
     }
 
     /// Opens the store of a run that goes on, and makes sure that it holds what the sources hold now:

@@ -47,7 +47,7 @@ impl Table {
     /// `texts.bin`.
     pub(super) fn new(rows: Mmap, fingerprints: Mmap, text_bytes: u64) -> Result<Self, String> {
         let table = Self { rows, fingerprints };
-        if table.rows.len() % Entry::BYTES != 0 {
+        if !table.rows.len().is_multiple_of(Entry::BYTES) {
             return Err("`rows.bin` does not hold whole rows".to_owned());
         }
         let (mut record, mut texts) = (0, 0);
