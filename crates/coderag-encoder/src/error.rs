@@ -128,6 +128,10 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A model cannot be trained in this way.
+    #[error("cannot train: {0}")]
+    Training(String),
+
     /// The device failed while it computed.
     #[error("cannot compute the vectors")]
     Backend(#[source] BoxError),

@@ -7,6 +7,8 @@
 //! of its own; a call with few divides each step of the pass among the threads. Either way every number
 //! is computed by the same operations in the same order, so a text's vector does not depend on what else
 //! is in the call.
+//!
+//! [`TrainingEngine`] is the same for BERT and RoBERTa with a backward pass.
 
 mod attention;
 mod batch;
@@ -26,6 +28,7 @@ mod prepared_input;
 mod profile;
 mod qwen2;
 mod team;
+mod training;
 mod worker;
 mod workspace;
 
@@ -33,3 +36,7 @@ pub use cpu::Cpu;
 pub use model::{Engine, EngineOptions};
 pub use precision::Precision;
 pub use profile::Stage;
+pub use training::{
+    AdapterLayer, Dropout, ParameterMut, Tape, Trainable, TrainingEngine, TrainingOptions,
+    TrainingPrecision, TrainingStage,
+};

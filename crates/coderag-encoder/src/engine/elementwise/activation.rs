@@ -14,7 +14,7 @@ pub(in crate::engine) fn gelu<const FUSED: bool>(values: &mut [f32]) {
 
 /// The error function within 3e-7: the rational approximation that Eigen and XLA use.
 #[inline(always)]
-fn erf<const FUSED: bool>(x: f32) -> f32 {
+pub(in crate::engine) fn erf<const FUSED: bool>(x: f32) -> f32 {
     const NUMERATOR: [f32; 7] = [
         -2.726_142_3e-10,
         2.770_681_4e-8,

@@ -8,23 +8,23 @@ mod quantization;
 mod rotation;
 mod softmax;
 
-pub(super) use activation::{gelu, silu_and_multiply};
+pub(super) use activation::{erf, gelu, silu_and_multiply};
 pub(super) use normalization::{LayerNorm, RmsNorm, add_and_normalize, normalize_rms};
 pub(super) use quantization::{Quantized, nearest, quantize, to_bf16};
 pub(super) use rotation::rotate;
 pub(super) use softmax::exponentials;
 
 /// How many values are worked on together: one AVX-512 register.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
-type Lanes = [f32; LANES];
+pub(super) type Lanes = [f32; LANES];
 
 /// Added to a number below 2^22 in size, it rounds it to the nearest whole number, ties to even, which
 /// then stands in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
 #[inline(always)]
-fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     // Without the instruction `mul_add` is a slow library call.
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
@@ -52,13 +52,13 @@ fn smaller(a: f32, b: f32) -> f32 {
 
 /// As one instruction does it: the second where the first is not a number.
 #[inline(always)]
-fn greater(a: f32, b: f32) -> f32 {
+pub(super) fn greater(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 
 /// The sum of a register's values, pairwise.
 #[inline(always)]
-fn sum(mut lanes: Lanes) -> f32 {
+pub(super) fn sum(mut lanes: Lanes) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for index in 0..width {
@@ -71,7 +71,7 @@ fn sum(mut lanes: Lanes) -> f32 {
 
 /// Visits the values of two rows with [`LANES`] sums in turn and returns the sum of the sums.
 #[inline(always)]
-fn accumulate(row: &mut [f32], other: &[f32], visit: impl Fn(&mut f32, f32, &mut f32)) -> f32 {
+pub(super) fn accumulate(row: &mut [f32], other: &[f32], visit: impl Fn(&mut f32, f32, &mut f32)) -> f32 {
     let mut sums = [0.0; LANES];
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
     let (others, others_rest) = other.as_chunks::<LANES>();
@@ -89,7 +89,7 @@ fn accumulate(row: &mut [f32], other: &[f32], visit: impl Fn(&mut f32, f32, &mut
 /// e to the power x within 2 units in the last place, for x of at most 0; below -87 it is e^-87, which
 /// is nothing beside 1.
 #[inline(always)]
-fn exp_of_negative<const FUSED: bool>(x: f32) -> f32 {
+pub(super) fn exp_of_negative<const FUSED: bool>(x: f32) -> f32 {
     // x = n ln 2 + r with n whole and |r| at most ln 2 / 2; ln 2 in two parts so that r is exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
