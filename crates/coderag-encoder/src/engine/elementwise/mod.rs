@@ -71,7 +71,11 @@ pub(super) fn sum(mut lanes: Lanes) -> f32 {
 
 /// Visits the values of two rows with [`LANES`] sums in turn and returns the sum of the sums.
 #[inline(always)]
-pub(super) fn accumulate(row: &mut [f32], other: &[f32], visit: impl Fn(&mut f32, f32, &mut f32)) -> f32 {
+pub(super) fn accumulate(
+    row: &mut [f32],
+    other: &[f32],
+    visit: impl Fn(&mut f32, f32, &mut f32),
+) -> f32 {
     let mut sums = [0.0; LANES];
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
     let (others, others_rest) = other.as_chunks::<LANES>();
