@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::dropout::Site;
-use super::kernels::{Accumulation, InputOrder, TrainingKernels};
+use super::kernels::{Accumulation, HALF_PANEL, InputOrder, TrainingKernels};
 use super::rows::Rows;
 use crate::engine::buffer::Buffer;
 use crate::engine::kernels::{PANEL, Product, Transposition};
@@ -345,6 +345,7 @@ impl Attention<'_> {
                     panel_stride: values.stride(),
                     output: output.pointer(0).add(offset),
                     output_stride: output.stride(),
+                    narrow: self.head_size() - offset <= HALF_PANEL,
                 });
             }
         }

@@ -2,7 +2,7 @@
 
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
-use super::kernels::{Accumulation, InputOrder, TrainingKernels};
+use super::kernels::{Accumulation, HALF_PANEL, InputOrder, TrainingKernels};
 use super::options::TrainingPrecision;
 use super::rows::Rows;
 use crate::engine::buffer::Buffer;
@@ -142,7 +142,7 @@ impl Panels {
     ) {
         const NO_BIAS: [f32; PANEL] = [0.0; PANEL];
         assert!(self.count() * PANEL <= output.width() && operand.rows == output.count());
-        let bias = |panel: usize| match bias {
+        let start_values = |panel: usize| match bias {
             None => NO_BIAS.as_ptr(),
             Some(bias) => {
                 assert!((panel + 1) * PANEL <= bias.len());
@@ -154,6 +154,13 @@ impl Panels {
             for panel in 0..self.count() {
                 // SAFETY: rows and panels are inside the operands and the output.
                 unsafe {
+                    if bias.is_none() && self.is_narrow(panel) {
+                        for row in start..start + rows {
+                            output.pointer(row).add(panel * PANEL).write_bytes(0, HALF_PANEL);
+                        }
+                        self.accumulate_panel(kernels, panel, operand, start, rows, output);
+                        continue;
+                    }
                     let product = Product {
                         rows,
                         units: self.units(),
@@ -161,7 +168,7 @@ impl Panels {
                         input_stride: operand.stride,
                         panel: self.panel(panel),
                         panel_stride: PANEL,
-                        bias: bias(panel),
+                        bias: start_values(panel),
                         output: output.pointer(start).add(panel * PANEL),
                         output_stride: output.stride(),
                     };
@@ -188,23 +195,46 @@ impl Panels {
         for (start, rows) in blocks(operand.rows) {
             for panel in 0..self.count() {
                 // SAFETY: rows and panels are inside the operands and the output.
-                unsafe {
-                    let accumulation = Accumulation {
-                        rows,
-                        units: self.units(),
-                        input: operand.pointer.add(start * operand.stride),
-                        input_stride: operand.stride,
-                        order: InputOrder::Rows,
-                        panel: self.panel(panel),
-                        panel_stride: PANEL,
-                        output: output.pointer(start).add(panel * PANEL),
-                        output_stride: output.stride(),
-                    };
-                    match self.precision {
-                        TrainingPrecision::F32 => kernels.accumulate_f32(accumulation),
-                        TrainingPrecision::Bf16 => kernels.accumulate_bf16(accumulation),
-                    }
-                }
+                unsafe { self.accumulate_panel(kernels, panel, operand, start, rows, output) }
+            }
+        }
+    }
+
+    /// Whether a panel has few outputs.
+    fn is_narrow(&self, panel: usize) -> bool {
+        self.outputs - panel * PANEL <= HALF_PANEL
+    }
+
+    /// Adds the products of some rows with one panel.
+    ///
+    /// # Safety
+    /// As [`Panels::multiply`]; the rows are among the operand's.
+    unsafe fn accumulate_panel(
+        &self,
+        kernels: &TrainingKernels,
+        panel: usize,
+        operand: Operand,
+        start: usize,
+        rows: usize,
+        output: Rows<'_>,
+    ) {
+        // SAFETY: rows and panel are inside the operands and the output.
+        unsafe {
+            let accumulation = Accumulation {
+                rows,
+                units: self.units(),
+                input: operand.pointer.add(start * operand.stride),
+                input_stride: operand.stride,
+                order: InputOrder::Rows,
+                panel: self.panel(panel),
+                panel_stride: PANEL,
+                output: output.pointer(start).add(panel * PANEL),
+                output_stride: output.stride(),
+                narrow: self.is_narrow(panel),
+            };
+            match self.precision {
+                TrainingPrecision::F32 => kernels.accumulate_f32(accumulation),
+                TrainingPrecision::Bf16 => kernels.accumulate_bf16(accumulation),
             }
         }
     }
@@ -299,6 +329,7 @@ impl OuterProduct {
         const UNITS_AT_ONCE: usize = 256;
         for start in (0..self.units).step_by(UNITS_AT_ONCE) {
             for column in (0..self.columns).step_by(PANEL) {
+                let width = PANEL.min(self.columns - column);
                 // SAFETY: unit and column are within the sizes.
                 let accumulation = unsafe {
                     Accumulation {
@@ -311,9 +342,9 @@ impl OuterProduct {
                         panel_stride: self.right_stride,
                         output: self.output.add(column),
                         output_stride: self.output_stride,
+                        narrow: width <= HALF_PANEL,
                     }
                 };
-                let width = PANEL.min(self.columns - column);
                 // SAFETY: the caller vouches for the pointers.
                 unsafe {
                     if width == PANEL {

@@ -77,7 +77,7 @@ macro_rules! tile {
 /// As `TrainingKernels` says.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn accumulate_f32(accumulation: Accumulation) {
-    for half in HALVES {
+    for &half in &HALVES[..if accumulation.narrow { 1 } else { 2 }] {
         for_each_tile!(6, [1 2 3 4 5 6], accumulation, |at| tile_f32(&accumulation, half, at));
     }
 }
@@ -101,7 +101,7 @@ unsafe fn tile_f32<const ROWS: usize, const BY_UNIT: bool>(
 /// As `TrainingKernels` says.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn accumulate_bf16(accumulation: Accumulation) {
-    for half in HALVES {
+    for &half in &HALVES[..if accumulation.narrow { 1 } else { 2 }] {
         for_each_tile!(6, [1 2 3 4 5 6], accumulation, |at| tile_bf16(&accumulation, half, at));
     }
 }

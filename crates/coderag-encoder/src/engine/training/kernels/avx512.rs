@@ -39,13 +39,13 @@ elementwise_for!("avx512f,avx512bw,avx512dq,avx512vl,fma");
 /// Adds a tile's products to its outputs: `$multiply_add` of a broadcast input unit and a register of
 /// weights into each sum.
 macro_rules! tile {
-    ($accumulation:ident, $row:ident, $rows:ident, $by_unit:ident, $multiply_add:expr) => {
+    ($registers:literal, $accumulation:ident, $row:ident, $rows:ident, $by_unit:ident, $multiply_add:expr) => {
         // SAFETY: the caller vouches for the operands; every offset is within their sizes.
         unsafe {
             let output =
                 |row: usize| $accumulation.output.add(($row + row) * $accumulation.output_stride);
-            let mut sums: [[__m512; 2]; $rows] = std::array::from_fn(|row| {
-                [_mm512_loadu_ps(output(row)), _mm512_loadu_ps(output(row).add(16))]
+            let mut sums: [[__m512; $registers]; $rows] = std::array::from_fn(|row| {
+                std::array::from_fn(|register| _mm512_loadu_ps(output(row).add(16 * register)))
             });
             let stride = $accumulation.input_stride;
             let inputs: [*const u32; $rows] = std::array::from_fn(|row| {
@@ -54,8 +54,9 @@ macro_rules! tile {
             });
             let mut panel = $accumulation.panel;
             for unit in 0..$accumulation.units {
-                let weights =
-                    [_mm512_loadu_epi32(panel.cast()), _mm512_loadu_epi32(panel.add(16).cast())];
+                let weights: [__m512i; $registers] = std::array::from_fn(|register| {
+                    _mm512_loadu_epi32(panel.add(16 * register).cast())
+                });
                 panel = panel.add($accumulation.panel_stride);
                 for row in 0..$rows {
                     let input = if $by_unit {
@@ -64,13 +65,16 @@ macro_rules! tile {
                         inputs[row].add(unit)
                     };
                     let input = _mm512_set1_epi32(*input as i32);
-                    sums[row][0] = $multiply_add(sums[row][0], input, weights[0]);
-                    sums[row][1] = $multiply_add(sums[row][1], input, weights[1]);
+                    for register in 0..$registers {
+                        let sum = sums[row][register];
+                        sums[row][register] = $multiply_add(sum, input, weights[register]);
+                    }
                 }
             }
             for row in 0..$rows {
-                _mm512_storeu_ps(output(row), sums[row][0]);
-                _mm512_storeu_ps(output(row).add(16), sums[row][1]);
+                for register in 0..$registers {
+                    _mm512_storeu_ps(output(row).add(16 * register), sums[row][register]);
+                }
             }
         }
     };
@@ -90,11 +94,14 @@ unsafe fn tile_f32<const ROWS: usize, const BY_UNIT: bool>(
     accumulation: &Accumulation,
     row: usize,
 ) {
-    tile!(accumulation, row, ROWS, BY_UNIT, |sum, input, weights| _mm512_fmadd_ps(
-        _mm512_castsi512_ps(input),
-        _mm512_castsi512_ps(weights),
-        sum
-    ));
+    let multiply_add = |sum, input, weights| {
+        _mm512_fmadd_ps(_mm512_castsi512_ps(input), _mm512_castsi512_ps(weights), sum)
+    };
+    if accumulation.narrow {
+        tile!(1, accumulation, row, ROWS, BY_UNIT, multiply_add);
+    } else {
+        tile!(2, accumulation, row, ROWS, BY_UNIT, multiply_add);
+    }
 }
 
 /// # Safety
@@ -111,10 +118,14 @@ unsafe fn tile_bf16<const ROWS: usize, const BY_UNIT: bool>(
     accumulation: &Accumulation,
     row: usize,
 ) {
-    // Any bits are bf16 values.
-    tile!(accumulation, row, ROWS, BY_UNIT, |sum, input, weights| _mm512_dpbf16_ps(
-        sum,
-        std::mem::transmute::<__m512i, __m512bh>(input),
-        std::mem::transmute::<__m512i, __m512bh>(weights)
-    ));
+    let multiply_add = |sum, input, weights| {
+        // SAFETY: any bits are bf16 values.
+        let bf16 = |bits| unsafe { std::mem::transmute::<__m512i, __m512bh>(bits) };
+        _mm512_dpbf16_ps(sum, bf16(input), bf16(weights))
+    };
+    if accumulation.narrow {
+        tile!(1, accumulation, row, ROWS, BY_UNIT, multiply_add);
+    } else {
+        tile!(2, accumulation, row, ROWS, BY_UNIT, multiply_add);
+    }
 }

@@ -11,7 +11,7 @@ mod tests;
 use super::elementwise::Mask;
 use crate::engine::Cpu;
 use crate::engine::elementwise::LayerNorm;
-use crate::engine::kernels::Kernels;
+use crate::engine::kernels::{Kernels, PANEL};
 
 /// A matrix product with one panel of 32 outputs that is added to what is there:
 /// `output += input * panel`.
@@ -33,7 +33,12 @@ pub(super) struct Accumulation {
     /// `[rows, PANEL]`.
     pub(super) output: *mut f32,
     pub(super) output_stride: usize,
+    /// Whether only the first [`HALF_PANEL`] outputs are computed.
+    pub(super) narrow: bool,
 }
+
+/// Half as many outputs as a panel has.
+pub(super) const HALF_PANEL: usize = PANEL / 2;
 
 /// How the input of an [`Accumulation`] lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

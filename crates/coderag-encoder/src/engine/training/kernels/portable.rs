@@ -4,7 +4,7 @@
 
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
-use super::{Accumulation, InputOrder, Table};
+use super::{Accumulation, HALF_PANEL, InputOrder, Table};
 use crate::engine::kernels::PANEL;
 use crate::engine::training::elementwise;
 
@@ -31,17 +31,18 @@ pub(super) const TABLE: Table = Table {
 #[inline(always)]
 unsafe fn accumulate(accumulation: Accumulation, add: impl Fn(&mut f32, u32, u32)) {
     let Accumulation { input, input_stride, panel, panel_stride, .. } = accumulation;
+    let outputs = if accumulation.narrow { HALF_PANEL } else { PANEL };
     for row in 0..accumulation.rows {
         // SAFETY: row and unit are within the sizes.
         unsafe {
             let output = accumulation.output.add(row * accumulation.output_stride);
-            let sums = from_raw_parts_mut(output, PANEL);
+            let sums = from_raw_parts_mut(output, outputs);
             for unit in 0..accumulation.units {
                 let input = match accumulation.order {
                     InputOrder::Rows => *input.add(row * input_stride + unit),
                     InputOrder::Units => *input.add(unit * input_stride + row),
                 };
-                let weights = from_raw_parts(panel.add(unit * panel_stride), PANEL);
+                let weights = from_raw_parts(panel.add(unit * panel_stride), outputs);
                 for (sum, &weight) in sums.iter_mut().zip(weights) {
                     add(sum, input, weight);
                 }

@@ -2,7 +2,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::elementwise::LayerNorm;
-use crate::engine::kernels::PANEL;
 
 fn all() -> impl Iterator<Item = TrainingKernels> {
     Cpu::ALL.into_iter().filter(|cpu| cpu.is_available()).map(|cpu| {
@@ -40,7 +39,7 @@ proptest! {
     #[test]
     fn accumulations_agree_with_a_sum_in_f64(
         rows in 0usize..40, units in 0usize..50, gaps in [0usize..5, 0usize..5], by_unit: bool,
-        bf16: bool, seed: u64,
+        bf16: bool, narrow: bool, seed: u64,
     ) {
         let mut next = random(seed);
         let mut unit = || if bf16 { pair(next(), next()) } else { next().to_bits() };
@@ -65,6 +64,7 @@ proptest! {
                 panel_stride,
                 output: output.as_mut_ptr(),
                 output_stride,
+                narrow,
             };
             // SAFETY: all vectors have the sizes that the strides say.
             #[allow(unsafe_code)]
@@ -77,7 +77,7 @@ proptest! {
             }
             for (index, (&found, &start)) in output.iter().zip(&start).enumerate() {
                 let (row, column) = (index / output_stride, index % output_stride);
-                if column >= PANEL {
+                if column >= if narrow { HALF_PANEL } else { PANEL } {
                     prop_assert_eq!(found, start);
                     continue;
                 }
