@@ -110,12 +110,12 @@ impl LinearAdapter {
         let kernels = work.kernels;
         // SAFETY: the caller vouches for the memory.
         unsafe {
-            let adapted = adapted.from_column(self.column);
+            let adapted = adapted.after_column(self.column);
             self.a_forward.multiply(kernels, input, None, adapted);
             let rounded = &work.scratch.rounded_adapted;
             let operand = Operand::new(kernels, precision, adapted, self.rank, rounded);
             let first = self.outputs.start - self.outputs.start % PANEL;
-            self.b_forward.accumulate(kernels, operand, output.from_column(first));
+            self.b_forward.accumulate(kernels, operand, output.after_column(first));
         }
     }
 
@@ -135,11 +135,11 @@ impl LinearAdapter {
         let kernels = work.kernels;
         // SAFETY: the caller vouches for the memory.
         unsafe {
-            let gradient = gradient.from_column(self.outputs.start);
+            let gradient = gradient.after_column(self.outputs.start);
             let outputs = self.outputs.len();
             let operand =
                 Operand::new(kernels, precision, gradient, outputs, &work.scratch.rounded);
-            let adapted = adapter_gradient.from_column(self.column);
+            let adapted = adapter_gradient.after_column(self.column);
             self.b_backward.multiply(kernels, operand, None, adapted);
             let Some(input_gradient) = input_gradient else { return };
             let rounded = &work.scratch.rounded_adapted;
@@ -170,7 +170,7 @@ impl LinearAdapter {
         site: Site,
     ) {
         let add = |rows: Range<usize>, input: Rows<'_>| {
-            let gradient = tokens.adapter_gradient.part(rows).from_column(self.column);
+            let gradient = tokens.adapter_gradient.part(rows).after_column(self.column);
             // SAFETY: the caller vouches for the memory.
             unsafe {
                 OuterProduct {
@@ -211,8 +211,8 @@ impl LinearAdapter {
         let outputs = self.outputs.len();
         // With the rank as rows, few rows are read again and again, and no panel is wider than the rank.
         let mut transposed = vec![0.0; self.rank * outputs];
-        let adapted = tokens.adapted.from_column(self.column);
-        let gradient = tokens.gradient.from_column(self.outputs.start);
+        let adapted = tokens.adapted.after_column(self.column);
+        let gradient = tokens.gradient.after_column(self.outputs.start);
         // SAFETY: the caller vouches for the memory.
         unsafe {
             OuterProduct {

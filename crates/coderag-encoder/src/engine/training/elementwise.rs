@@ -115,11 +115,12 @@ fn gelu_backward_lanes<const FUSED: bool>(
     gradient: &mut Lanes,
     activated: &mut Lanes,
 ) {
+    use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
     /// One over the root of 2 pi.
-    const DENSITY_OF_ZERO: f32 = 0.398_942_28;
+    const DENSITY_OF_ZERO: f32 = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
     for lane in 0..LANES {
         let x = inputs[lane];
-        let erf = erf::<FUSED>(x * std::f32::consts::FRAC_1_SQRT_2);
+        let erf = erf::<FUSED>(x * FRAC_1_SQRT_2);
         let probability = multiply_add::<FUSED>(0.5, erf, 0.5);
         let density = DENSITY_OF_ZERO * exp_of_negative::<FUSED>(-0.5 * x * x);
         activated[lane] = x * probability;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use crate::engine::Cpu;
 
 /// How a [`TrainingEngine`](super::TrainingEngine) computes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrainingOptions {
     /// The number format of the large matrix products.
     pub precision: TrainingPrecision,
@@ -21,20 +21,9 @@ pub struct TrainingOptions {
     pub dropout: Dropout,
 }
 
-impl Default for TrainingOptions {
-    fn default() -> Self {
-        Self {
-            precision: TrainingPrecision::default(),
-            threads: None,
-            cpu: None,
-            recompute: false,
-            dropout: Dropout::default(),
-        }
-    }
-}
-
-/// The number format of the products with the model's weights and of their gradients. Everything else is
-/// f32: parameters, gradients, sums, states, normalisation, attention and adapters.
+/// The number format of the products with weights, those of adapters included, and of the model's own
+/// weights' gradients. Everything else is
+/// f32: parameters, gradients, sums, states, normalisation and attention, and the gradients of adapters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TrainingPrecision {
     /// 32-bit floating point, as the reference implementations compute.

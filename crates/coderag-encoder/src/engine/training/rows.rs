@@ -42,7 +42,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The columns from one on.
-    pub(super) fn from_column(self, column: usize) -> Self {
+    pub(super) fn after_column(self, column: usize) -> Self {
         assert!(column <= self.width());
         Self { column: self.column + column, ..self }
     }
