@@ -31,6 +31,40 @@ use crate::{Architecture, BertConfig, Error, Pooling, Result};
 ///
 /// The same calls give the same bits: what a gradient is the sum of is added in an order that depends on
 /// the call and the number of threads, not on their timing.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use coderag_encoder::engine::{Trainable, TrainingEngine};
+/// use coderag_encoder::{Architecture, Pooling};
+///
+/// # fn main() -> coderag_encoder::Result<()> {
+/// # let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/small-bert");
+/// # let directory = Path::new(directory);
+/// let architecture = Architecture::read(&directory.join("config.json"))?;
+/// let weights = directory.join("model.safetensors");
+/// let mut engine = TrainingEngine::load(
+///     &weights,
+///     &architecture,
+///     Pooling::Mean,
+///     Trainable::Everything,
+///     &Default::default(),
+/// )?;
+/// // One step of gradient descent on half the squared length of a vector.
+/// let (vectors, tape) = engine.forward(&[&[2, 9, 7, 3]], 0)?;
+/// engine.backward(tape, &vectors)?;
+/// for parameter in engine.parameters() {
+///     for (value, gradient) in parameter.value.iter_mut().zip(parameter.gradient) {
+///         *value -= 1e-3 * *gradient;
+///     }
+/// }
+/// engine.parameters_changed();
+/// engine.set_gradients_to_zero();
+/// let length = |vectors: &[f32]| vectors.iter().map(|value| value * value).sum::<f32>();
+/// assert!(length(&engine.encode(&[&[2, 9, 7, 3]], None)?) < length(&vectors));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TrainingEngine {
     /// Tells tapes of one engine from those of another.
