@@ -3,8 +3,9 @@
 //! [`CpuEncoder`] reads a directory as sentence-transformers writes it (BERT, RoBERTa, Qwen2 or Qwen3 body,
 //! pooling, dense layers, prompts, length limit) and embeds texts on the processor, with kernels of its own
 //! ([`engine`]). [`TextEncoder`] does the same on any burn backend and is what the engine is tested against;
-//! its parts are public for training: [`Architecture`] and [`Body`], [`Pooling`], [`TokenBatch`]. Nothing
-//! here knows where models come from, what an index is, or how training goes.
+//! its parts are public for training: [`Architecture`] and [`Body`], [`Pooling`], [`TokenBatch`].
+//! [`engine::TrainingEngine`] has the backward pass of BERT and RoBERTa on the processor. Nothing here knows
+//! where models come from, what an index is, or how training goes.
 //!
 //! ```
 //! use coderag_core::{Embedder, TextRole};

@@ -239,7 +239,9 @@ impl TrainingEngine {
                 drop(spare.pop());
                 let trained = self.layers.len() - self.lowest;
                 let layers = if self.options.recompute { 0 } else { trained };
-                let sizes = [tokens.next_multiple_of(64), sequences.next_multiple_of(16)];
+                // With some room to spare, calls of about the same size have memory for the next. What is
+                // never written takes none.
+                let sizes = [tokens + tokens / 8, sequences + sequences / 8];
                 TapeMemory::new(&self.widths, [trained + 1, layers], sizes[0], sizes[1])
             }
         }
