@@ -91,6 +91,16 @@ impl Architecture {
     }
 }
 
+/// Says which of a body's named sizes no model has, if any.
+pub(crate) fn unusable_size(sizes: &[(&str, usize)], layers: usize) -> Option<String> {
+    // Far beyond any model, and small enough that a damaged file cannot exhaust the memory.
+    const MOST_LAYERS: usize = 1000;
+    match sizes.iter().find(|(_, size)| *size == 0) {
+        Some((name, _)) => Some(format!("{name} is 0")),
+        None => (layers > MOST_LAYERS).then(|| format!("num_hidden_layers is {layers}")),
+    }
+}
+
 /// A `config.json` on its way to an [`Architecture`].
 struct ConfigFile<'a> {
     path: &'a Path,

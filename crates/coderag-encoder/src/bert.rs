@@ -6,6 +6,7 @@ use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::TokenBatch;
+use crate::architecture::unusable_size;
 use crate::checkpoint::CheckpointNames;
 use crate::lora::{LoraEmbedding, LoraLinear, LoraModel, LoraSlot};
 use crate::weights::{ModuleNames, checkpoint_name};
@@ -77,8 +78,6 @@ impl BertConfig {
 
     /// Says what is wrong with the sizes, if anything is.
     pub(crate) fn problem(&self) -> Option<String> {
-        // Far beyond any BERT, and small enough that a damaged file cannot exhaust the memory.
-        const MOST_LAYERS: usize = 1000;
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -88,11 +87,8 @@ impl BertConfig {
             ("max_position_embeddings", self.max_position_embeddings),
             ("type_vocab_size", self.type_vocab_size),
         ];
-        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Some(format!("{name} is 0"));
-        }
-        if self.num_hidden_layers > MOST_LAYERS {
-            return Some(format!("num_hidden_layers is {}", self.num_hidden_layers));
+        if let Some(problem) = unusable_size(&sizes, self.num_hidden_layers) {
+            return Some(problem);
         }
         if self.max_position_embeddings <= self.first_position() {
             return Some(format!(

@@ -140,12 +140,7 @@ impl Embedder for CpuEncoder {
     }
 
     fn embed(&self, texts: &[&str], role: TextRole) -> coderag_core::Result<Embeddings> {
-        let name = match role {
-            TextRole::Query => "query",
-            TextRole::Document => "document",
-        };
-        let options = EncodeOptions { prompt: Prompt::Named(name.into()), ..Default::default() };
-        self.encode(texts, &options, &Silent)
+        self.encode(texts, &role.into(), &Silent)
             .map_err(coderag_core::Error::component("the text encoder"))
     }
 }

@@ -58,6 +58,17 @@ impl Default for EncodeOptions {
     }
 }
 
+/// With the prompt that sentence-transformers' `encode_query` and `encode_document` take.
+impl From<TextRole> for EncodeOptions {
+    fn from(role: TextRole) -> Self {
+        let name = match role {
+            TextRole::Query => "query",
+            TextRole::Document => "document",
+        };
+        Self { prompt: Prompt::Named(name.into()), ..Self::default() }
+    }
+}
+
 impl<B: Backend> TextEncoder<B> {
     /// Loads a sentence-transformers directory, or a bare transformers directory.
     ///
@@ -171,12 +182,7 @@ impl<B: Backend> Embedder for TextEncoder<B> {
     }
 
     fn embed(&self, texts: &[&str], role: TextRole) -> coderag_core::Result<Embeddings> {
-        let name = match role {
-            TextRole::Query => "query",
-            TextRole::Document => "document",
-        };
-        let options = EncodeOptions { prompt: Prompt::Named(name.into()), ..Default::default() };
-        self.encode(texts, &options, &Silent)
+        self.encode(texts, &role.into(), &Silent)
             .map_err(coderag_core::Error::component("the text encoder"))
     }
 }

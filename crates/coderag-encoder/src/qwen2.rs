@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 
 use crate::TokenBatch;
+use crate::architecture::unusable_size;
 use crate::checkpoint::CheckpointNames;
 use crate::lora::{LoraEmbedding, LoraLinear, LoraModel, LoraSlot};
 use crate::rotary_embedding::RotaryEmbedding;
@@ -51,8 +52,6 @@ pub(crate) const QWEN2_CHECKPOINT: CheckpointNames =
 impl Qwen2Config {
     /// Says what is wrong with the sizes, if anything is.
     pub(crate) fn problem(&self) -> Option<String> {
-        // Far beyond any such model, and small enough that a damaged file cannot exhaust the memory.
-        const MOST_LAYERS: usize = 1000;
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -63,11 +62,8 @@ impl Qwen2Config {
             ("intermediate_size", self.intermediate_size),
             ("max_position_embeddings", self.max_position_embeddings),
         ];
-        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Some(format!("{name} is 0"));
-        }
-        if self.num_hidden_layers > MOST_LAYERS {
-            return Some(format!("num_hidden_layers is {}", self.num_hidden_layers));
+        if let Some(problem) = unusable_size(&sizes, self.num_hidden_layers) {
+            return Some(problem);
         }
         if !self.head_dim.is_multiple_of(2) {
             return Some(format!("head_dim {} is odd", self.head_dim));
