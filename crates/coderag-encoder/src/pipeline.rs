@@ -34,7 +34,7 @@ pub(crate) struct ModelWeights {
 impl TextPipeline {
     /// Reads a model's directory and maps its weights, with an adapter's over them.
     pub(crate) fn read(directory: &Path, adapter: Option<&Path>) -> Result<(Self, ModelWeights)> {
-        let (mut pipeline, mut weights) = Self::read_base(directory)?;
+        let (mut pipeline, mut weights) = Self::read_base(directory, None)?;
         if let Some(adapter) = adapter {
             let adapter = Adapter::read(adapter)?;
             let places = lora_places(&pipeline.settings.architecture);
@@ -54,8 +54,16 @@ impl TextPipeline {
         self.fingerprint = OnceLock::new();
     }
 
-    fn read_base(directory: &Path) -> Result<(Self, ModelWeights)> {
-        let settings = SentenceTransformer::read(directory)?;
+    /// Reads a model's directory and maps its weights. Sequences are cut to `max_tokens` where it is given,
+    /// and to what the architecture can take.
+    pub(crate) fn read_base(
+        directory: &Path,
+        max_tokens: Option<usize>,
+    ) -> Result<(Self, ModelWeights)> {
+        let mut settings = SentenceTransformer::read(directory)?;
+        if let Some(max_tokens) = max_tokens {
+            settings.max_tokens = max_tokens.min(settings.architecture.max_tokens());
+        }
         let tokenization = Tokenization::load(
             &settings.tokenizer,
             settings.architecture.vocab_size(),

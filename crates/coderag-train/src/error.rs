@@ -15,6 +15,10 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] coderag_core::Error),
 
+    /// The model cannot be read, or not be trained.
+    #[error(transparent)]
+    Encoder(#[from] coderag_encoder::Error),
+
     /// A batch or its vectors do not fit the loss.
     #[error("the loss cannot be computed: {0}")]
     LossBatch(String),

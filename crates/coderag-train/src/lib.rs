@@ -1,15 +1,18 @@
-//! What training of text encoders stands on.
+//! Training of text encoders.
 //!
 //! - [`data`]: examples, their store, and the batches they come in;
 //! - [`loss`]: losses over the vectors of a batch, and their gradients;
-//! - [`optimizer`]: learning rates, AdamW and clipping.
+//! - [`optimizer`]: learning rates, AdamW and clipping;
+//! - [`trainee`]: models in training, on the processor or any burn backend;
+//! - [`config`]: a run, as its file describes it.
 //!
-//! The vectors, and the gradients of a model's parameters, are `coderag-encoder`'s. The crate knows nothing of
-//! models or of SQL.
+//! The models are `coderag-encoder`'s. The crate knows nothing of SQL.
 
+pub mod config;
 pub mod data;
 pub mod loss;
 pub mod optimizer;
+pub mod trainee;
 
 mod error;
 
