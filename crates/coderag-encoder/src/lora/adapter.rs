@@ -23,7 +23,7 @@ const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 
 /// Parts of a model that have no influence on token states, and so none on an embedding.
-const WITHOUT_INFLUENCE: &[&str] = &["pooler."];
+pub(super) const WITHOUT_INFLUENCE: &[&str] = &["pooler."];
 
 /// A LoRA adapter as PEFT keeps it: settings, and A and B of each layer.
 ///
@@ -34,7 +34,7 @@ const WITHOUT_INFLUENCE: &[&str] = &["pooler."];
 #[derive(Clone, Debug)]
 pub struct Adapter {
     config: AdapterConfig,
-    layers: BTreeMap<String, LoraWeights>,
+    pub(super) layers: BTreeMap<String, LoraWeights>,
     /// Weights that stand in place of the base's. PEFT saves the whole embedding when it has LoRA.
     replaced: BTreeMap<String, Tensor>,
     /// Where it was read from.
@@ -74,7 +74,7 @@ impl Adapter {
                 }
             }
             if layers.is_empty() {
-                problems.push(no_layer(places));
+                problems.push(no_layer(modules(places)));
             }
         }
         let adapter = Self { config, layers, replaced: BTreeMap::new(), path: None };
@@ -157,7 +157,8 @@ impl Adapter {
     /// # Errors
     /// [`Error::Adapter`] when the model has another adapter.
     pub fn with_weights_of<B: Backend, M: LoraModel<B>>(&self, model: &M) -> Result<Self> {
-        let prefix = self.prefix(&model.lora_places())?.to_owned();
+        let places = model.lora_places();
+        let prefix = self.prefix(modules(&places))?.to_owned();
         let mut trained = self.clone();
         let mut problems = Vec::new();
         for (module, mut slot) in model.clone().lora_slots() {
@@ -176,7 +177,7 @@ impl Adapter {
     /// # Errors
     /// [`Error::Adapter`] unless the adapter has A and B for exactly those layers that its settings choose.
     pub(crate) fn place<'a>(&'a self, places: &'a [LoraPlace]) -> Result<Placement<'a>> {
-        let prefix = self.prefix(places)?;
+        let prefix = self.prefix(modules(places))?;
         let mut problems = Vec::new();
         let mut layers = BTreeMap::new();
         for LoraPlace { module, kind, sizes } in places {
@@ -247,11 +248,12 @@ impl Adapter {
     }
 
     /// What stands before a model's paths in the adapter's.
-    fn prefix(&self, places: &[LoraPlace]) -> Result<&str> {
+    pub(super) fn prefix<'a>(&self, modules: impl IntoIterator<Item = &'a str>) -> Result<&str> {
+        let modules: Vec<&str> = modules.into_iter().collect();
         let mut prefixes: Vec<&str> = Vec::new();
         for full in self.layers.keys() {
-            let prefix = places.iter().find_map(|place| {
-                let before = full.strip_suffix(place.module.as_str())?;
+            let prefix = modules.iter().find_map(|module| {
+                let before = full.strip_suffix(module)?;
                 (before.is_empty() || before.ends_with('.')).then_some(before)
             });
             if let Some(prefix) = prefix.filter(|prefix| !prefixes.contains(prefix)) {
@@ -260,14 +262,14 @@ impl Adapter {
         }
         match prefixes[..] {
             [prefix] => Ok(prefix),
-            [] => Err(self.error(vec![no_layer(places)])),
+            [] => Err(self.error(vec![no_layer(modules)])),
             [one, other, ..] => Err(self.error(vec![format!(
                 "it is for several models, as with `{one}` and `{other}` before a module's path"
             )])),
         }
     }
 
-    fn error(&self, problems: Vec<String>) -> Error {
+    pub(super) fn error(&self, problems: Vec<String>) -> Error {
         Error::Adapter { path: self.path.clone(), problems }
     }
 }
@@ -306,11 +308,15 @@ impl View for FileTensor<'_> {
 
 /// What the tensors of A and B are called.
 fn names(module: &str, kind: LayerKind) -> [String; 2] {
-    let suffixes = match kind {
+    suffixes(kind).map(|suffix| format!("{PREFIX}{module}{suffix}"))
+}
+
+/// What follows a module's path in the names of A and B.
+pub(super) fn suffixes(kind: LayerKind) -> [&'static str; 2] {
+    match kind {
         LayerKind::Linear => [LINEAR_A, LINEAR_B],
         LayerKind::Embedding => [EMBEDDING_A, EMBEDDING_B],
-    };
-    suffixes.map(|suffix| format!("{PREFIX}{module}{suffix}"))
+    }
 }
 
 const LINEAR_A: &str = ".lora_A.weight";
@@ -371,8 +377,12 @@ fn layer(kind: LayerKind, a: &Tensor, b: &Tensor) -> Option<LoraWeights> {
     LoraWeights::new(kind, rank, [inputs, outputs], a.values(), b.values())
 }
 
-fn no_layer(places: &[LoraPlace]) -> String {
-    let example = places.first().map_or("none", |place| place.module.as_str());
+fn modules(places: &[LoraPlace]) -> impl Iterator<Item = &str> {
+    places.iter().map(|place| place.module.as_str())
+}
+
+fn no_layer<'a>(modules: impl IntoIterator<Item = &'a str>) -> String {
+    let example = modules.into_iter().next().unwrap_or("none");
     format!("it is for none of the model's layers, such as `{example}`")
 }
 

@@ -13,6 +13,7 @@ mod model;
 mod pattern;
 mod random;
 mod selection;
+mod training;
 mod weights;
 
 pub use adapter::Adapter;
