@@ -6,7 +6,7 @@ use crate::bert::BERT_MODULES;
 use crate::checkpoint::Checkpoint;
 use crate::lora::{LoraModel, LoraPlace, LoraSlot};
 use crate::qwen2::QWEN2_MODULES;
-use crate::weights::load_into;
+use crate::weights::{load_into, take_tensors};
 use crate::{Architecture, Bert, CpuBackend, Qwen2, Result, TokenBatch};
 
 /// The transformer of a text encoder, of any [`Architecture`].
@@ -60,6 +60,23 @@ impl<B: Backend> LoraModel<B> for Body<B> {
             Self::Qwen2(qwen2) => qwen2.lora_slots(),
         }
     }
+}
+
+/// Checks that a checkpoint is an architecture's, without reading the weights.
+pub(crate) fn check_weights(architecture: &Architecture, mut checkpoint: Checkpoint) -> Result<()> {
+    // As in `lora_places`, nothing is drawn.
+    let device = Default::default();
+    match architecture {
+        Architecture::Bert(config) => {
+            let bert = config.init::<CpuBackend>(&device);
+            take_tensors(bert, &mut checkpoint, BERT_MODULES, &device);
+        }
+        Architecture::Qwen2(config) => {
+            let qwen2 = config.init::<CpuBackend>(&device);
+            take_tensors(qwen2, &mut checkpoint, QWEN2_MODULES, &device);
+        }
+    }
+    checkpoint.finish()
 }
 
 /// The layers of a body where LoRA can be.

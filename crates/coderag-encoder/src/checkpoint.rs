@@ -22,7 +22,7 @@ pub(crate) struct CheckpointNames {
 }
 
 /// The tensors of a safetensors file, or of several that an index file names, mapped into memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Checkpoint {
     path: PathBuf,
     names: CheckpointNames,
@@ -210,6 +210,11 @@ impl Tensor {
     /// Whether the values are of a type that can be widened to f32.
     pub(crate) fn is_float(&self) -> bool {
         matches!(self.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+    }
+
+    /// Whether something is added to the file's values.
+    pub(crate) fn has_update(&self) -> bool {
+        self.update.is_some()
     }
 
     pub(crate) fn dtype(&self) -> Dtype {

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, relu};
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::checkpoint::{Checkpoint, CheckpointNames};
 use crate::weights::load_into;
@@ -102,6 +103,22 @@ impl DenseConfig {
         };
         let Settings { in_features, out_features, bias, .. } = settings;
         Ok(Self { in_features, out_features, bias, activation })
+    }
+
+    /// What sentence-transformers and text-embeddings-inference read in `config.json`.
+    pub(crate) fn to_json(&self) -> Value {
+        let activation_function = match self.activation {
+            DenseActivation::Identity => "torch.nn.modules.linear.Identity",
+            DenseActivation::Tanh => "torch.nn.modules.activation.Tanh",
+            DenseActivation::Relu => "torch.nn.modules.activation.ReLU",
+            DenseActivation::Gelu => "torch.nn.modules.activation.GELU",
+        };
+        json!({
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bias": self.bias,
+            "activation_function": activation_function,
+        })
     }
 
     /// Opens the weights of the layer.

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,19 +9,51 @@ use safetensors::tensor::View;
 use safetensors::{Dtype, SafeTensorError};
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::{Checkpoint, Tensor};
-use crate::sentence_transformers::{SentenceTransformer, Step};
+use crate::body::{check_weights, lora_places};
+use crate::checkpoint::{Checkpoint, CheckpointNames, Tensor};
+use crate::lora::Adapter;
+use crate::sentence_transformers::{SentenceTransformer, Step, read_required};
 use crate::{Error, Pooling, Result};
 
-/// A model to be written: a base with some of its values changed.
+/// A model to be written: a base whose weights were changed by training.
+///
+/// The directory is one that sentence-transformers and text-embeddings-inference load: the base's prompts,
+/// similarity, pooling and what follows it, its tokenizer, and its weights in one file, in the types of
+/// numbers that the base has them in. A task head is left out.
+///
+/// ```
+/// use coderag_encoder::lora::Adapter;
+/// use coderag_encoder::{CpuEncoder, Error, ModelDirectory, ModelExport};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let fixtures = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"));
+/// # let (base, adapter) = (&fixtures.join("small-bert"), &fixtures.join("lora/names"));
+/// # let output = tempfile::tempdir()?;
+/// # let output = &output.path().join("merged");
+/// let adapter = Adapter::read(adapter)?;
+/// ModelExport {
+///     base,
+///     changed: Default::default(),
+///     adapter: Some(&adapter),
+///     max_tokens: ModelDirectory::open(base, None)?.max_tokens(),
+/// }
+/// .write(output, |folder| -> Result<(), Box<dyn std::error::Error>> {
+///     Ok(std::fs::write(folder.join("README.md"), "What it was trained on.\n")?)
+/// })?;
+/// CpuEncoder::load(output, &Default::default())?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ModelExport<'a> {
     /// The directory that the model was trained from.
     pub base: &'a Path,
-    /// The new values of tensors of the body, by the names they have without a task head's prefix. They
-    /// are stored in the type that the base has them in.
-    pub changed: BTreeMap<String, Vec<f32>>,
-    /// The longest sequence in tokens.
+    /// The new values of weights, row by row, by their names in checkpoints without what a task head puts
+    /// before them: those of [`ParameterMut`](crate::engine::ParameterMut).
+    pub changed: BTreeMap<&'a str, &'a [f32]>,
+    /// A LoRA adapter to be merged into the other weights; the sums are computed in f32.
+    pub adapter: Option<&'a Adapter>,
+    /// The longest sequence in tokens, special tokens included.
     pub max_tokens: usize,
 }
 
@@ -38,18 +70,28 @@ const TOKENIZER_FILES: [&str; 9] = [
     "chat_template.jinja",
 ];
 
+/// Every directory of sentence-transformers has it.
+const MODULES_FILE: &str = "modules.json";
+
 impl ModelExport<'_> {
-    /// Writes a directory that sentence-transformers 2 to 6 and text-embeddings-inference load, through
-    /// `add` with what else belongs into it. The old directory stays until all is on disk.
+    /// Writes the directory, with what `add` puts into it. A model in its place is replaced in one step after
+    /// all is on disk.
     ///
     /// # Errors
-    /// As the loading of the base, [`Error::Invalid`] for a changed tensor that the base does not have or
-    /// that has another size, and [`Error::Core`] when a file cannot be written.
+    /// As the loading of the base; [`Error::Invalid`] for a changed weight that the base does not have or
+    /// that has another size, for a length limit that the model cannot have, and for a folder with other files
+    /// than a model's in it; [`Error::Adapter`]; and [`Error::Core`] when a file cannot be written. The old
+    /// directory is untouched then.
     pub fn write<E: From<Error>>(
         &self,
         directory: &Path,
         add: impl FnOnce(&Path) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
+        let is_used = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
+        if is_used && !directory.join(MODULES_FILE).is_file() {
+            let problem = "it holds other files than a model's, and is not replaced".to_owned();
+            return Err(Error::Invalid { path: directory.to_owned(), problem }.into());
+        }
         let folder = AtomicFolder::begin(directory).map_err(Error::from)?;
         self.fill(folder.path())?;
         add(folder.path())?;
@@ -59,14 +101,23 @@ impl ModelExport<'_> {
 
     fn fill(&self, folder: &Path) -> Result<()> {
         let settings = SentenceTransformer::read(self.base)?;
-        let body = settings.weights.parent().unwrap_or(self.base);
-        copy(body, folder, "config.json")?;
-        for file in TOKENIZER_FILES {
-            if body.join(file).is_file() {
-                copy(body, folder, file)?;
-            }
+        let most = settings.architecture.max_tokens();
+        if !(1..=most).contains(&self.max_tokens) {
+            return Err(Error::Invalid {
+                path: self.base.to_owned(),
+                problem: format!("its sequences have 1 to {most} tokens, not {}", self.max_tokens),
+            });
         }
         self.write_weights(&settings, &folder.join("model.safetensors"))?;
+        let body = settings.weights.parent().unwrap_or(self.base);
+        write_config(&body.join("config.json"), &folder.join("config.json"))?;
+        for file in TOKENIZER_FILES {
+            if body.join(file).is_file() {
+                let target = folder.join(file);
+                fs::copy(body.join(file), &target)
+                    .map_err(coderag_core::Error::io("write", &target))?;
+            }
+        }
         let limits =
             json!({ "max_seq_length": self.max_tokens, "do_lower_case": settings.lower_case });
         write_json(&folder.join("sentence_bert_config.json"), &limits)?;
@@ -77,74 +128,128 @@ impl ModelExport<'_> {
                 "__version__": { "sentence_transformers": "3.0.0" },
                 "prompts": settings.prompts,
                 "default_prompt_name": settings.default_prompt_name,
-                "similarity_fn_name": "cosine",
+                "similarity_fn_name": settings.similarity,
             }),
         )?;
         write_modules(&settings, folder)
     }
-}
 
-impl ModelExport<'_> {
-    /// The base's tensors, those that changed with their new values.
+    /// The base's weights, those that changed with their new values.
     fn write_weights(&self, settings: &SentenceTransformer, path: &Path) -> Result<()> {
         let names = settings.architecture.checkpoint_names();
-        let tensors = Checkpoint::open(&settings.weights, names)?.into_tensors();
+        let mut checkpoint = Checkpoint::open(&settings.weights, names)?;
+        check_weights(&settings.architecture, checkpoint.clone())?;
+        let base = checkpoint.clone().into_tensors();
+        if let Some(adapter) = self.adapter {
+            let places = lora_places(&settings.architecture);
+            checkpoint.merge(&adapter.place(&places)?);
+        }
+        let tensors = checkpoint.into_tensors();
         let invalid = |problem| Error::Invalid { path: settings.weights.clone(), problem };
         for (name, values) in &self.changed {
-            let Some(tensor) = tensors.get(name) else {
-                return Err(invalid(format!("it has no tensor `{name}` to be changed")));
+            let Some(tensor) = tensors.get(*name).filter(|tensor| tensor.is_float()) else {
+                return Err(invalid(format!("it has no weight `{name}` to be changed")));
             };
-            if tensor.shape().iter().product::<usize>() != values.len() {
+            let shape = tensor.shape();
+            if shape.iter().product::<usize>() != values.len() {
+                let count = values.len();
                 return Err(invalid(format!(
-                    "tensor `{name}` of shape {:?} cannot take {} values",
-                    tensor.shape(),
-                    values.len()
+                    "the weight `{name}` of the shape {shape:?} cannot take {count} values"
+                )));
+            }
+            if tensor.has_update() {
+                return Err(invalid(format!(
+                    "the weight `{name}` cannot be changed and take an adapter at once"
                 )));
             }
         }
         let stored = tensors.iter().map(|(name, tensor)| {
-            (name, StoredTensor { tensor, changed: self.changed.get(name).map(Vec::as_slice) })
+            let dtype = base.get(name).map_or(tensor.dtype(), Tensor::dtype);
+            (
+                name,
+                StoredTensor { tensor, dtype, changed: self.changed.get(name.as_str()).copied() },
+            )
         });
-        // transformers refuses files that do not say so.
-        let metadata = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
-        safetensors::serialize_to_file(stored, Some(metadata), path).map_err(
-            |source| match source {
-                SafeTensorError::IoError(source) => {
-                    coderag_core::Error::io("write", path)(source).into()
-                }
-                source => Error::Damaged { path: settings.weights.clone(), source },
-            },
-        )
+        write_tensors(stored, &settings.weights, path)
     }
 }
 
-/// A tensor of the base on its way to the new file.
+/// A tensor on its way to a file.
 struct StoredTensor<'a> {
     tensor: &'a Tensor,
+    /// What it is stored as.
+    dtype: Dtype,
     changed: Option<&'a [f32]>,
 }
 
 impl View for StoredTensor<'_> {
     fn dtype(&self) -> Dtype {
-        self.tensor.dtype()
+        self.dtype
     }
 
     fn shape(&self) -> &[usize] {
         self.tensor.shape()
     }
 
+    /// Called when the tensor's turn has come. What is returned is a copy, so that no more of the base than
+    /// one tensor need be in memory.
     fn data(&self) -> Cow<'_, [u8]> {
-        let Some(values) = self.changed else { return self.tensor.bytes().into() };
-        match self.tensor.dtype() {
-            Dtype::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
-            Dtype::BF16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
-            _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        }
+        let Self { tensor, dtype, changed } = *self;
+        let bytes = match changed {
+            Some(values) => narrowed(values, dtype),
+            None if tensor.has_update() || tensor.dtype() != dtype => {
+                narrowed(&tensor.values(), dtype)
+            }
+            None => tensor.bytes().to_vec(),
+        };
+        tensor.release();
+        bytes.into()
     }
 
     fn data_len(&self) -> usize {
-        self.tensor.bytes().len()
+        self.shape().iter().product::<usize>() * self.dtype.bitsize() / 8
     }
+}
+
+/// The bytes of values, rounded to the nearest of their type.
+fn narrowed(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
+        Dtype::BF16 => {
+            values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()
+        }
+        _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    }
+}
+
+/// Writes a safetensors file of tensors that come from another.
+fn write_tensors<'a>(
+    tensors: impl Iterator<Item = (&'a String, StoredTensor<'a>)>,
+    from: &Path,
+    path: &Path,
+) -> Result<()> {
+    // transformers refuses files that do not say so.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|source| match source {
+        SafeTensorError::IoError(source) => coderag_core::Error::io("write", path)(source).into(),
+        source => Error::Damaged { path: from.to_owned(), source },
+    })
+}
+
+/// Writes the base's `config.json`, with the classes of what is written: the body, without a task head.
+fn write_config(from: &Path, to: &Path) -> Result<()> {
+    let mut config: Map<String, Value> = read_required(from, "it was there a moment ago")?;
+    let family = config.get("model_type").and_then(Value::as_str).unwrap_or("bert").to_owned();
+    let class = match &*family {
+        "roberta" => "RobertaModel",
+        "xlm-roberta" => "XLMRobertaModel",
+        "qwen2" => "Qwen2Model",
+        "qwen3" => "Qwen3Model",
+        _ => "BertModel",
+    };
+    config.insert("architectures".to_owned(), json!([class]));
+    config.insert("model_type".to_owned(), family.into());
+    write_json(to, &config.into())
 }
 
 /// Writes `modules.json` and the modules' folders, in the layout that every version reads.
@@ -154,7 +259,7 @@ fn write_modules(settings: &SentenceTransformer, folder: &Path) -> Result<()> {
         let index = modules.len();
         let path = format!("{index}_{kind}");
         modules.push(module(index, &path, kind));
-        folder.join(path)
+        create(folder.join(path))
     };
     write_json(
         &create(folder.join("1_Pooling"))?.join("config.json"),
@@ -162,23 +267,27 @@ fn write_modules(settings: &SentenceTransformer, folder: &Path) -> Result<()> {
     )?;
     for step in &settings.steps {
         match step {
-            Step::Dense { weights, .. } => {
-                let to = create(add("Dense"))?;
-                let from = weights.parent().unwrap_or(Path::new(""));
-                copy(from, &to, "config.json")?;
-                copy(from, &to, "model.safetensors")?;
+            Step::Dense { config, weights } => {
+                let to = add("Dense")?;
+                write_json(&to.join("config.json"), &config.to_json())?;
+                let tensors = Checkpoint::open(weights, CheckpointNames::default())?.into_tensors();
+                let stored = tensors.iter().map(|(name, tensor)| {
+                    (name, StoredTensor { tensor, dtype: tensor.dtype(), changed: None })
+                });
+                write_tensors(stored, weights, &to.join("model.safetensors"))?;
             }
-            Step::Normalize => drop(create(add("Normalize"))?),
+            Step::Normalize => drop(add("Normalize")?),
         }
     }
     if settings.normalize {
-        create(add("Normalize"))?;
+        add("Normalize")?;
     }
-    write_json(&folder.join("modules.json"), &Value::Array(modules))
+    write_json(&folder.join(MODULES_FILE), &Value::Array(modules))
 }
 
 fn module(index: usize, path: &str, kind: &str) -> Value {
-    // The classes' place before version 5, which later versions still know.
+    // The classes' place before sentence-transformers 6, which later versions still know;
+    // text-embeddings-inference knows no other.
     let class = format!("sentence_transformers.models.{kind}");
     json!({ "idx": index, "name": index.to_string(), "path": path, "type": class })
 }
@@ -205,12 +314,6 @@ fn pooling(pooling: Pooling, hidden_size: usize) -> Value {
 fn create(folder: PathBuf) -> Result<PathBuf> {
     fs::create_dir(&folder).map_err(coderag_core::Error::io("create the folder", &folder))?;
     Ok(folder)
-}
-
-fn copy(from: &Path, to: &Path, file: &str) -> Result<()> {
-    let target = to.join(file);
-    fs::copy(from.join(file), &target).map_err(coderag_core::Error::io("write", &target))?;
-    Ok(())
 }
 
 fn write_json(path: &Path, value: &Value) -> Result<()> {

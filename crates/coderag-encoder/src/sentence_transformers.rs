@@ -23,6 +23,9 @@ pub(crate) struct SentenceTransformer {
     /// Put before texts, by name; `query` and `document` are always there, maybe empty.
     pub(crate) prompts: BTreeMap<String, String>,
     pub(crate) default_prompt_name: Option<String>,
+    /// How vectors are meant to be compared, by sentence-transformers' name, where the directory says so.
+    #[serde(skip)]
+    pub(crate) similarity: Option<String>,
     /// The longest sequence, special tokens included.
     pub(crate) max_tokens: usize,
     /// Whether texts are lowered before the tokenizer's own normalisation.
@@ -71,7 +74,8 @@ impl SentenceTransformer {
                 }
             });
         }
-        let (prompts, default_prompt_name) = read_prompts(directory)?;
+        let PipelineSettings { prompts, default_prompt_name, similarity } =
+            PipelineSettings::read(directory)?;
         let limits = TransformerSettings::read(body)?;
         let tokenizer = TokenizerConfig::read(&body.join("tokenizer_config.json"))?;
         let max_tokens = limits.max_seq_length.unwrap_or(tokenizer.max_tokens);
@@ -81,6 +85,7 @@ impl SentenceTransformer {
             normalize: modules.normalize,
             prompts,
             default_prompt_name,
+            similarity,
             max_tokens: max_tokens.min(architecture.max_tokens()),
             lower_case: limits.do_lower_case,
             padding_token: tokenizer.padding_token,
@@ -273,29 +278,42 @@ fn read_pooling(path: &Path, hidden_size: usize) -> Result<Pooling> {
     }
 }
 
-fn read_prompts(directory: &Path) -> Result<(BTreeMap<String, String>, Option<String>)> {
-    #[derive(Default, Deserialize)]
-    struct Settings {
-        prompts: Option<BTreeMap<String, Option<String>>>,
-        default_prompt_name: Option<String>,
-    }
-    let path = directory.join("config_sentence_transformers.json");
-    let settings: Settings = read_optional(&path)?.unwrap_or_default();
-    let named = settings.prompts.unwrap_or_default().into_iter();
-    let mut prompts: BTreeMap<_, _> =
-        named.map(|(name, prompt)| (name, prompt.unwrap_or_default())).collect();
-    // The order that encode_document documents. (sentence-transformers 6.2 stops at the empty `document`
-    // that it adds itself, and so leaves out a `passage` prompt that the model was trained with.)
-    let document = ["document", "passage", "corpus"].into_iter().find_map(|name| prompts.get(name));
-    let document = document.cloned().unwrap_or_default();
-    prompts.insert("document".into(), document);
-    prompts.entry("query".into()).or_default();
-    match settings.default_prompt_name {
-        Some(name) if !prompts.contains_key(&name) => Err(Error::Invalid {
-            path,
-            problem: format!("default_prompt_name is `{name}`, which is not among the prompts"),
-        }),
-        name => Ok((prompts, name)),
+/// `config_sentence_transformers.json`.
+struct PipelineSettings {
+    prompts: BTreeMap<String, String>,
+    default_prompt_name: Option<String>,
+    similarity: Option<String>,
+}
+
+impl PipelineSettings {
+    fn read(directory: &Path) -> Result<Self> {
+        #[derive(Default, Deserialize)]
+        struct Settings {
+            prompts: Option<BTreeMap<String, Option<String>>>,
+            default_prompt_name: Option<String>,
+            similarity_fn_name: Option<String>,
+        }
+        let path = directory.join("config_sentence_transformers.json");
+        let settings: Settings = read_optional(&path)?.unwrap_or_default();
+        let named = settings.prompts.unwrap_or_default().into_iter();
+        let mut prompts: BTreeMap<_, _> =
+            named.map(|(name, prompt)| (name, prompt.unwrap_or_default())).collect();
+        // The order that encode_document documents. (sentence-transformers 6.2 stops at the empty `document`
+        // that it adds itself, and so leaves out a `passage` prompt that the model was trained with.)
+        let document =
+            ["document", "passage", "corpus"].into_iter().find_map(|name| prompts.get(name));
+        let document = document.cloned().unwrap_or_default();
+        prompts.insert("document".into(), document);
+        prompts.entry("query".into()).or_default();
+        match settings.default_prompt_name {
+            Some(name) if !prompts.contains_key(&name) => Err(Error::Invalid {
+                path,
+                problem: format!("default_prompt_name is `{name}`, which is not among the prompts"),
+            }),
+            default_prompt_name => {
+                Ok(Self { prompts, default_prompt_name, similarity: settings.similarity_fn_name })
+            }
+        }
     }
 }
 

@@ -22,13 +22,30 @@ pub(crate) fn load_into<B: Backend, M: Module<B>>(
     names: ModuleNames,
     device: &B::Device,
 ) -> M {
+    let take = |name: &str, shape: &[usize]| Some(checkpoint.take(name, shape)?.values());
     let backend = PhantomData;
-    module.map(&mut Loader::<B> { checkpoint, names, device, path: Vec::new(), backend })
+    module.map(&mut Loader::<B, _> { take, names, device, path: Vec::new(), backend })
+}
+
+/// Takes the tensor of every parameter of `module` from a checkpoint without reading its values.
+pub(crate) fn take_tensors<B: Backend, M: Module<B>>(
+    module: M,
+    checkpoint: &mut Checkpoint,
+    names: ModuleNames,
+    device: &B::Device,
+) {
+    let take = |name: &str, shape: &[usize]| {
+        checkpoint.take(name, shape);
+        None
+    };
+    let backend = PhantomData;
+    module.map(&mut Loader::<B, _> { take, names, device, path: Vec::new(), backend });
 }
 
 /// Walks a module and takes each parameter's tensor.
-struct Loader<'a, B: Backend> {
-    checkpoint: &'a mut Checkpoint,
+struct Loader<'a, B: Backend, F> {
+    /// The values of a tensor of this name and shape.
+    take: F,
     names: ModuleNames,
     device: &'a B::Device,
     /// The fields from the root to the current one, each with the kind of module that holds it.
@@ -36,7 +53,7 @@ struct Loader<'a, B: Backend> {
     backend: PhantomData<B>,
 }
 
-impl<B: Backend> Loader<'_, B> {
+impl<B: Backend, F: FnMut(&str, &[usize]) -> Option<Vec<f32>>> Loader<'_, B, F> {
     /// The current parameter's name in the checkpoint.
     fn tensor_name(&self) -> String {
         let rename = |(field, holder): &'_ (String, String)| match (holder.as_str(), field.as_str())
@@ -62,13 +79,15 @@ impl<B: Backend> Loader<'_, B> {
         let transposed = self.is_transposed();
         let stored: Vec<usize> =
             if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
-        let values = self.checkpoint.take(name, &stored)?.values();
+        let values = (self.take)(name, &stored)?;
         let tensor = Tensor::from_data(TensorData::new(values, stored), self.device);
         Some(if transposed { tensor.transpose() } else { tensor })
     }
 }
 
-impl<B: Backend> ModuleMapper<B> for Loader<'_, B> {
+impl<B: Backend, F: FnMut(&str, &[usize]) -> Option<Vec<f32>>> ModuleMapper<B>
+    for Loader<'_, B, F>
+{
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.path.push((name.to_owned(), container_type.to_owned()));
     }
