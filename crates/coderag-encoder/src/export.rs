@@ -1,18 +1,18 @@
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{bf16, f16};
 use coderag_core::atomic::AtomicFolder;
-use safetensors::tensor::View;
-use safetensors::{Dtype, SafeTensorError};
+use safetensors::{Dtype, View};
 use serde_json::{Map, Value, json};
 
 use crate::body::{check_weights, lora_places};
 use crate::checkpoint::{Checkpoint, CheckpointNames, Tensor};
 use crate::lora::Adapter;
 use crate::sentence_transformers::{SentenceTransformer, Step, read_required};
+use crate::tensor_file::write_tensors;
 use crate::{Error, Pooling, Result};
 
 /// A model to be written: a base whose weights were changed by training.
@@ -112,10 +112,10 @@ impl ModelExport<'_> {
         let body = settings.weights.parent().unwrap_or(self.base);
         write_config(&body.join("config.json"), &folder.join("config.json"))?;
         for file in TOKENIZER_FILES {
-            if body.join(file).is_file() {
-                let target = folder.join(file);
-                fs::copy(body.join(file), &target)
-                    .map_err(coderag_core::Error::io("write", &target))?;
+            let from = body.join(file);
+            if from.is_file() {
+                let content = fs::read(&from).map_err(coderag_core::Error::io("read", &from))?;
+                write(&folder.join(file), content)?;
             }
         }
         let limits =
@@ -170,7 +170,7 @@ impl ModelExport<'_> {
                 StoredTensor { tensor, dtype, changed: self.changed.get(name.as_str()).copied() },
             )
         });
-        write_tensors(stored, &settings.weights, path)
+        write_tensors(stored, path)
     }
 }
 
@@ -222,20 +222,6 @@ fn narrowed(values: &[f32], dtype: Dtype) -> Vec<u8> {
     }
 }
 
-/// Writes a safetensors file of tensors that come from another.
-fn write_tensors<'a>(
-    tensors: impl Iterator<Item = (&'a String, StoredTensor<'a>)>,
-    from: &Path,
-    path: &Path,
-) -> Result<()> {
-    // transformers refuses files that do not say so.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|source| match source {
-        SafeTensorError::IoError(source) => coderag_core::Error::io("write", path)(source).into(),
-        source => Error::Damaged { path: from.to_owned(), source },
-    })
-}
-
 /// Writes the base's `config.json`, with the classes of what is written: the body, without a task head.
 fn write_config(from: &Path, to: &Path) -> Result<()> {
     let mut config: Map<String, Value> = read_required(from, "it was there a moment ago")?;
@@ -274,7 +260,7 @@ fn write_modules(settings: &SentenceTransformer, folder: &Path) -> Result<()> {
                 let stored = tensors.iter().map(|(name, tensor)| {
                     (name, StoredTensor { tensor, dtype: tensor.dtype(), changed: None })
                 });
-                write_tensors(stored, weights, &to.join("model.safetensors"))?;
+                write_tensors(stored, &to.join("model.safetensors"))?;
             }
             Step::Normalize => drop(add("Normalize")?),
         }
@@ -317,6 +303,9 @@ fn create(folder: PathBuf) -> Result<PathBuf> {
 }
 
 fn write_json(path: &Path, value: &Value) -> Result<()> {
-    fs::write(path, format!("{value:#}\n")).map_err(coderag_core::Error::io("write", path))?;
-    Ok(())
+    write(path, format!("{value:#}\n"))
+}
+
+fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    Ok(fs::write(path, content).map_err(coderag_core::Error::io("write", path))?)
 }

@@ -40,6 +40,7 @@ mod pooling;
 mod qwen2;
 mod rotary_embedding;
 mod sentence_transformers;
+mod tensor_file;
 mod token_batch;
 mod tokenization;
 mod weights;

@@ -10,11 +10,19 @@ use burn::module::{AutodiffModule as _, Module as _, ModuleMapper, ModuleVisitor
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor};
 use burn_autodiff::Autodiff;
+use coderag_core::Silent;
+use coderag_encoder::engine::{Trainable, TrainingEngine};
 use coderag_encoder::lora::{
-    Adapter, AdapterConfig, LayerKind, LoraModel as _, ModulePattern, ModuleSelection,
+    Adapter, AdapterConfig, BlockSelection, LayerKind, LoraModel as _, LoraPlace, ModulePattern,
+    ModuleSelection,
 };
-use coderag_encoder::{Bert, BertConfig, CpuBackend, TokenBatch};
-use fixtures::{largest_difference, randomised};
+use coderag_encoder::{
+    Bert, BertConfig, CpuBackend, CpuEncoder, EncodeOptions, ModelDirectory, Prompt, TokenBatch,
+};
+use fixtures::{
+    adapter, architecture, architecture_texts, borrowed, largest_difference, randomised, reference,
+    small_bert, texts,
+};
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
@@ -73,6 +81,35 @@ fn a_new_adapter_changes_nothing_and_depends_on_its_seed_alone() {
     let rank = AdapterConfig::new(0, 6.0, ModuleSelection::AllLinear);
     let error = Adapter::initial(rank, &model.lora_places(), 1).unwrap_err().to_string();
     assert!(error.contains("the rank 0 is not between"), "{error}");
+}
+
+/// PEFT finds what a selection chooses in its own BERT, which has a pooler.
+#[test]
+fn a_new_adapter_names_the_layers_that_it_has_and_not_the_pooler() {
+    let places = BertConfig { num_hidden_layers: 2, ..tiny_config() }
+        .init::<CpuBackend>(&Default::default())
+        .lora_places();
+    let names = |config: AdapterConfig| {
+        let adapter = Adapter::initial(config, &places, 1).unwrap();
+        for LoraPlace { module, kind, .. } in &places {
+            let has = adapter.layers().contains_key(module);
+            assert_eq!(adapter.config().targets(module, *kind), has, "{module}");
+        }
+        assert!(!adapter.config().targets("pooler.dense", LayerKind::Linear));
+        match &adapter.config().target_modules {
+            ModuleSelection::Names(names) => names.clone(),
+            other => vec![format!("{other:?}")],
+        }
+    };
+    let all = AdapterConfig::new(2, 4.0, ModuleSelection::AllLinear);
+    assert_eq!(names(all), ["intermediate.dense", "key", "output.dense", "query", "value"]);
+    let dense = AdapterConfig::new(2, 4.0, ModuleSelection::names(["dense"]));
+    assert_eq!(names(dense.clone()), ["intermediate.dense", "output.dense"]);
+    // These do not choose it.
+    let query = AdapterConfig::new(2, 4.0, ModuleSelection::names(["query", "output.dense"]));
+    assert_eq!(names(query), ["query", "output.dense"]);
+    let blocks = BlockSelection::new(vec![1], vec!["layer".to_owned()]).unwrap();
+    assert_eq!(names(AdapterConfig { blocks: Some(blocks), ..dense }), ["dense"]);
 }
 
 /// The parameters of a model by their paths, and their gradients.
@@ -235,6 +272,140 @@ fn dropout_is_active_in_training_alone() {
     assert_ne!(states(&model), states(&model));
     let model = model.valid();
     assert_eq!(states(&model), states(&model));
+}
+
+/// A model with its texts for an adapter of `scripts/reference_lora.py`.
+fn base_of(name: &str) -> (ModelDirectory, Vec<String>) {
+    let (path, texts) = match name {
+        "roberta" => (architecture("roberta"), architecture_texts()),
+        _ => (small_bert(), texts().into_iter().step_by(4).collect()),
+    };
+    (ModelDirectory::open(&path, None).unwrap(), texts)
+}
+
+fn engine(model: &ModelDirectory, adapter: &Adapter) -> TrainingEngine {
+    let layers = adapter.training_layers(&model.lora_places()).unwrap();
+    let (architecture, pooling) = (model.architecture(), model.pooling());
+    let trainable = Trainable::Adapters(layers);
+    let options = Default::default();
+    TrainingEngine::load(model.weights(), architecture, pooling, trainable, &options).unwrap()
+}
+
+fn vectors(engine: &TrainingEngine, model: &ModelDirectory, texts: &[String]) -> Vec<f32> {
+    let sequences = model.tokenize(&borrowed(texts), &Prompt::None).unwrap();
+    let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    engine.encode(&sequences, None).unwrap()
+}
+
+/// With nothing before the modules' paths and with other models' paths, and with a layer of the pooler.
+const TRAINABLE: [&str; 7] = [
+    "names",
+    "all-linear-rank-stabilized",
+    "blocks",
+    "language-model",
+    "sentence-transformers",
+    "wrapped-pipeline",
+    "pattern",
+];
+
+#[test]
+fn the_training_engine_has_the_vectors_of_peft_with_its_adapters() {
+    for name in TRAINABLE {
+        let (model, texts) = base_of(name);
+        let engine = engine(&model, &Adapter::read(&adapter(name)).unwrap());
+        let theirs = reference("lora-vectors.safetensors", &format!("{name} live"));
+        let difference = largest_difference(&vectors(&engine, &model, &texts), &theirs);
+        assert!(difference <= 2e-5, "{name}: {difference:e}");
+    }
+}
+
+#[test]
+fn what_the_training_engine_made_of_an_adapter_is_an_adapter_again() {
+    for name in TRAINABLE {
+        let (model, texts) = base_of(name);
+        let read = Adapter::read(&adapter(name)).unwrap();
+        let mut engine = engine(&model, &read);
+        let before = vectors(&engine, &model, &texts);
+        for parameter in engine.parameters() {
+            let values = parameter.value.iter_mut().enumerate();
+            values.for_each(|(index, value)| *value += 0.1 * (index as f32).sin());
+        }
+        engine.parameters_changed();
+        let expected = vectors(&engine, &model, &texts);
+        assert!(largest_difference(&expected, &before) > 0.01, "{name} must matter");
+
+        let parameters = engine.parameters();
+        let named = parameters.iter().map(|parameter| (parameter.name, &*parameter.value));
+        let trained = read.with_trained(named).unwrap();
+        let modules = |adapter: &Adapter| Vec::from_iter(adapter.layers().keys().cloned());
+        assert_eq!(modules(&trained), modules(&read));
+        if name == "all-linear-rank-stabilized" {
+            assert_eq!(trained.layers()["pooler.dense"], read.layers()["pooler.dense"]);
+        }
+        let folder = TempDir::new().unwrap();
+        trained.write(folder.path()).unwrap();
+        let options = Default::default();
+        let encoder = CpuEncoder::load_with_adapter(model.path(), folder.path(), &options).unwrap();
+        let raw = EncodeOptions {
+            prompt: Prompt::None,
+            normalize: Some(false),
+            ..EncodeOptions::default()
+        };
+        let found = encoder.encode(&borrowed(&texts), &raw, &Silent).unwrap();
+        let difference = largest_difference(found.as_slice(), &expected);
+        assert!(difference <= 5e-5, "{name}: {difference:e}");
+    }
+}
+
+#[test]
+fn trained_embeddings_have_the_names_of_peft() {
+    let read = Adapter::read(&adapter("embeddings")).unwrap();
+    let doubled = |values: &[f32]| values.iter().map(|value| 2.0 * value).collect::<Vec<f32>>();
+    let mut parameters = Vec::new();
+    for (module, weights) in read.layers() {
+        let suffixes = match weights.kind() {
+            LayerKind::Linear => [".lora_A.weight", ".lora_B.weight"],
+            LayerKind::Embedding => [".lora_embedding_A", ".lora_embedding_B"],
+        };
+        for (suffix, values) in suffixes.into_iter().zip([weights.a(), weights.b()]) {
+            parameters.push((format!("{module}{suffix}"), doubled(values)));
+        }
+    }
+    let named = parameters.iter().map(|(name, values)| (name.as_str(), values.as_slice()));
+    let trained = read.with_trained(named).unwrap();
+    for (module, weights) in read.layers() {
+        let now = &trained.layers()[module];
+        assert_eq!((now.a(), now.b()), (&*doubled(weights.a()), &*doubled(weights.b())));
+    }
+}
+
+#[test]
+fn an_adapter_that_the_training_engine_cannot_have_or_did_not_make_is_refused() {
+    let (model, _) = base_of("embeddings");
+    let embeddings = Adapter::read(&adapter("embeddings")).unwrap();
+    let error = embeddings.training_layers(&model.lora_places()).unwrap_err().to_string();
+    assert!(error.contains("`embeddings.word_embeddings`"), "{error}");
+    let (other, _) = base_of("roberta");
+    let names = Adapter::read(&adapter("names")).unwrap();
+    assert!(names.training_layers(&other.lora_places()).is_err());
+
+    let mut engine = engine(&model, &names);
+    let parameters = engine.parameters();
+    let named: Vec<(&str, &[f32])> =
+        parameters.iter().map(|parameter| (parameter.name, &*parameter.value)).collect();
+    let refusal = |named: &[(&str, &[f32])]| {
+        names.with_trained(named.iter().copied()).unwrap_err().to_string()
+    };
+    let (last, rest) = named.split_last().unwrap();
+    let error = refusal(rest);
+    assert!(error.contains(&format!("missing parameter `{}`", last.0)), "{error}");
+    let error = refusal(&[rest, &[(last.0, &last.1[1..])]].concat());
+    assert!(error.contains(last.0) && error.contains("values instead of"), "{error}");
+    let unknown = "encoder.layer.0.attention.self.key.lora_A.weight";
+    let error = refusal(&[&named[..], &[(unknown, last.1)]].concat());
+    assert!(error.contains(&format!("unexpected parameter `{unknown}`")), "{error}");
+    let error = refusal(&[("head.lora_A.weight", last.1)]);
+    assert!(error.contains("it is for none of the model's layers"), "{error}");
 }
 
 fn any_config() -> impl Strategy<Value = AdapterConfig> {

@@ -1,19 +1,20 @@
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
 use coderag_core::atomic::AtomicFolder;
 use coderag_core::{Digest, Hasher};
-use safetensors::{Dtype, SafeTensorError, View};
+use safetensors::{Dtype, View};
 
 use super::config::{AdapterConfig, CONFIG_FILE};
 use super::model::{LoraModel, LoraPlace};
 use super::random::Random;
-use super::selection::LayerKind;
+use super::selection::{LayerKind, ModuleSelection};
 use super::weights::LoraWeights;
 use crate::checkpoint::{Checkpoint, CheckpointNames, Tensor};
+use crate::tensor_file::write_tensors;
 use crate::{Error, Result};
 
 /// The file's name in an adapter's folder.
@@ -24,6 +25,9 @@ const PREFIX: &str = "base_model.model.";
 
 /// Parts of a model that have no influence on token states, and so none on an embedding.
 pub(super) const WITHOUT_INFLUENCE: &[&str] = &["pooler."];
+
+/// A layer of such a part, which BERT has in PEFT's eyes and not in ours.
+const POOLER: &str = "pooler.dense";
 
 /// A LoRA adapter as PEFT keeps it: settings, and A and B of each layer.
 ///
@@ -57,11 +61,12 @@ pub(crate) struct Placed<'a> {
 
 impl Adapter {
     /// An adapter for training, with which a model computes what it did without: see
-    /// [`LoraModel`] for an example.
+    /// [`LoraModel`] for an example. Where the settings would choose BERT's pooler too, they name the other
+    /// layers instead, so that PEFT misses no A and B.
     ///
     /// # Errors
     /// [`Error::Adapter`] when the settings make no sense or choose no layer.
-    pub fn initial(config: AdapterConfig, places: &[LoraPlace], seed: u64) -> Result<Self> {
+    pub fn initial(mut config: AdapterConfig, places: &[LoraPlace], seed: u64) -> Result<Self> {
         let mut random = Random::new(seed);
         let mut problems = Vec::from_iter(config.problem());
         let mut layers = BTreeMap::new();
@@ -75,6 +80,11 @@ impl Adapter {
             }
             if layers.is_empty() {
                 problems.push(no_layer(modules(places)));
+            } else if config.targets(POOLER, LayerKind::Linear) {
+                let (chosen, mut others): (Vec<&str>, Vec<&str>) =
+                    modules(places).partition(|module| layers.contains_key(*module));
+                others.push(POOLER);
+                config.target_modules = ModuleSelection::exactly(&chosen, &others);
             }
         }
         let adapter = Self { config, layers, replaced: BTreeMap::new(), path: None };
@@ -126,16 +136,7 @@ impl Adapter {
             let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
             tensors.push((format!("{PREFIX}{module}{suffix}"), FileTensor { dtype, shape, bytes }));
         }
-        let path = folder.path().join(WEIGHTS_FILE);
-        let failed = |error| match error {
-            SafeTensorError::IoError(source) => {
-                coderag_core::Error::io("write", &path)(source).into()
-            }
-            source => Error::Damaged { path: path.clone(), source },
-        };
-        // What PEFT writes; transformers refuses files that do not say so.
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize_to_file(tensors, Some(metadata), &path).map_err(failed)?;
+        write_tensors(tensors, &folder.path().join(WEIGHTS_FILE))?;
         let path = folder.path().join(CONFIG_FILE);
         let text = format!("{:#}\n", self.config.to_json());
         fs::write(&path, text).map_err(coderag_core::Error::io("write", &path))?;

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use regex::Regex;
 
 use super::pattern::ModulePattern;
@@ -26,6 +28,22 @@ impl ModuleSelection {
     /// Modules by the ends of their paths, such as `query` or `attention.output.dense`.
     pub fn names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
         Self::Names(names.into_iter().map(Into::into).collect())
+    }
+
+    /// These modules and none of the others, by the shortest ends of their paths that tell them apart.
+    pub(super) fn exactly(chosen: &[&str], others: &[&str]) -> Self {
+        let is_end = |end: &str, module: &str| {
+            module
+                .strip_suffix(end)
+                .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        };
+        let shortest = |module: &str| {
+            let ends = module.rmatch_indices('.').map(|(dot, _)| &module[dot + 1..]);
+            let end = { ends }.find(|end| !others.iter().any(|other| is_end(end, other)));
+            end.unwrap_or(module).to_owned()
+        };
+        let ends: BTreeSet<String> = chosen.iter().map(|module| shortest(module)).collect();
+        Self::Names(ends.into_iter().collect())
     }
 
     /// Whether a module is chosen: PEFT's `check_target_module_exists`.
