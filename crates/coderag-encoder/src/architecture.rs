@@ -73,6 +73,15 @@ impl Architecture {
         }
     }
 
+    /// Refuses sequences of tokens that a body of this architecture cannot take.
+    ///
+    /// # Errors
+    /// [`Error::Sequence`] when one is empty, is longer than [`max_tokens`](Self::max_tokens), or has a token
+    /// beyond the vocabulary.
+    pub fn check_sequences(&self, sequences: &[&[u32]]) -> Result<()> {
+        check_sequences(sequences, self.max_tokens(), self.vocab_size())
+    }
+
     /// How checkpoints call the tensors.
     pub(crate) fn checkpoint_names(&self) -> CheckpointNames {
         match self {
@@ -89,6 +98,27 @@ impl Architecture {
             Self::Qwen2(config) => config.problem(),
         }
     }
+}
+
+/// As [`Architecture::check_sequences`].
+pub(crate) fn check_sequences(
+    sequences: &[&[u32]],
+    longest: usize,
+    vocabulary: usize,
+) -> Result<()> {
+    for (index, ids) in sequences.iter().enumerate() {
+        let problem = if ids.is_empty() {
+            "it has no tokens".to_owned()
+        } else if ids.len() > longest {
+            format!("it has {} tokens, more than the model's {longest}", ids.len())
+        } else if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+            format!("token {id} is beyond the vocabulary of {vocabulary}")
+        } else {
+            continue;
+        };
+        return Err(Error::Sequence { index, problem });
+    }
+    Ok(())
 }
 
 /// Says which of a body's named sizes no model has, if any.

@@ -2,7 +2,7 @@
 ///
 /// Each batch holds at most `max_batch_tokens` tokens with padding counted, or a single sequence. The
 /// result has every index into `lengths` once.
-pub(crate) fn batches_by_length(lengths: &[usize], max_batch_tokens: usize) -> Vec<Vec<usize>> {
+pub fn batches_by_length(lengths: &[usize], max_batch_tokens: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(lengths[index]));
     let mut batches: Vec<Vec<usize>> = Vec::new();

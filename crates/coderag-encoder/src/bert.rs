@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::nn::{EmbeddingConfig, LayerNorm, LayerNormConfig, LinearConfig};
+use burn::nn::{Dropout, EmbeddingConfig, LayerNorm, LayerNormConfig, LinearConfig};
 use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::TokenBatch;
 use crate::architecture::unusable_size;
 use crate::checkpoint::CheckpointNames;
+use crate::forward_pass::ForwardPass;
 use crate::lora::{LoraEmbedding, LoraLinear, LoraModel, LoraSlot};
 use crate::weights::{ModuleNames, checkpoint_name};
 
@@ -113,6 +114,7 @@ impl BertConfig {
             position_embeddings: embedding(self.max_position_embeddings),
             token_type_embeddings: embedding(self.type_vocab_size),
             embedding_norm: self.layer_norm(device),
+            dropout: Dropout { prob: 0.0 },
             layers: (0..self.num_hidden_layers).map(|_| self.layer(device)).collect(),
             padding_token: self.padding_token,
         }
@@ -129,6 +131,8 @@ impl BertConfig {
             intermediate: linear(self.hidden_size, self.intermediate_size),
             output: linear(self.intermediate_size, self.hidden_size),
             output_norm: self.layer_norm(device),
+            dropout: Dropout { prob: 0.0 },
+            attention_dropout: Dropout { prob: 0.0 },
             heads: self.num_attention_heads,
         }
     }
@@ -167,13 +171,14 @@ pub(crate) const BERT_MODULES: ModuleNames = &[
 ];
 
 /// The encoder of "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"
-/// (Devlin et al., 2019), as in transformers' `BertModel`, without its pooler and dropout.
+/// (Devlin et al., 2019), as in transformers' `BertModel`, without its pooler.
 #[derive(Module, Debug)]
 pub struct Bert<B: Backend> {
     word_embeddings: LoraEmbedding<B>,
     position_embeddings: LoraEmbedding<B>,
     token_type_embeddings: LoraEmbedding<B>,
     embedding_norm: LayerNorm<B>,
+    dropout: Dropout,
     layers: Vec<BertLayer<B>>,
     #[module(skip)]
     padding_token: Option<u32>,
@@ -185,17 +190,28 @@ impl<B: Backend> Bert<B> {
     ///
     /// No sequence may be longer than [`BertConfig::max_tokens`].
     pub fn forward(&self, batch: &TokenBatch<B>) -> Tensor<B, 3> {
+        self.pass(batch).run()
+    }
+
+    /// [`forward`](Self::forward) in steps.
+    pub(crate) fn pass(&self, batch: &TokenBatch<B>) -> BertPass<'_, B> {
         let [sequences, tokens] = batch.shape();
-        // Blocks work on [batch * tokens, dim]: a matrix product of a 3-D input would be one product for
-        // each sequence.
-        let mut states = self.embed(batch.input_ids());
         let bias = batch.padding_bias();
         let bias = bias.map(|bias| bias.reshape([sequences, 1, 1, tokens]));
-        for layer in &self.layers {
-            states = layer.forward(states, [sequences, tokens], bias.as_ref());
+        BertPass { bert: self, input_ids: batch.input_ids(), bias }
+    }
+
+    /// Leaves values out at random where the backend differentiates, at transformers' places: of the
+    /// normalised embeddings and of what attention and feed-forward network add to the states with the
+    /// probability `hidden`, of attention's probabilities with `attention`; both from 0 to below 1.
+    #[must_use]
+    pub fn with_dropout(mut self, hidden: f64, attention: f64) -> Self {
+        self.dropout.prob = hidden;
+        for layer in &mut self.layers {
+            layer.dropout.prob = hidden;
+            layer.attention_dropout.prob = attention;
         }
-        let [_, hidden_size] = states.dims();
-        states.reshape([sequences, tokens, hidden_size])
+        self
     }
 
     /// The sum of the three embeddings, normalised, `[batch * tokens, hidden_size]`.
@@ -212,7 +228,35 @@ impl<B: Backend> Bert<B> {
             }
         };
         let states = self.word_embeddings.forward(input_ids) + (positions + segment.unsqueeze());
-        self.embedding_norm.forward(states.flatten(0, 1))
+        self.dropout.forward(self.embedding_norm.forward(states.flatten(0, 1)))
+    }
+}
+
+/// A [`Bert`] and a batch. Blocks work on `[batch * tokens, dim]`: a matrix product of a 3-D input would be one
+/// product for each sequence.
+pub(crate) struct BertPass<'a, B: Backend> {
+    bert: &'a Bert<B>,
+    input_ids: Tensor<B, 2, Int>,
+    /// Hides padding, `[batch, 1, 1, tokens]`.
+    bias: Option<Tensor<B, 4>>,
+}
+
+impl<B: Backend> ForwardPass<B> for BertPass<'_, B> {
+    fn embeddings(&self) -> Tensor<B, 2> {
+        self.bert.embed(self.input_ids.clone())
+    }
+
+    fn layers(&self) -> usize {
+        self.bert.layers.len()
+    }
+
+    fn layer(&self, index: usize, states: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.bert.layers[index].forward(states, self.input_ids.dims(), self.bias.as_ref())
+    }
+
+    fn finish(&self, states: Tensor<B, 2>) -> Tensor<B, 3> {
+        let ([sequences, tokens], [_, hidden_size]) = (self.input_ids.dims(), states.dims());
+        states.reshape([sequences, tokens, hidden_size])
     }
 }
 
@@ -257,6 +301,8 @@ struct BertLayer<B: Backend> {
     intermediate: LoraLinear<B>,
     output: LoraLinear<B>,
     output_norm: LayerNorm<B>,
+    dropout: Dropout,
+    attention_dropout: Dropout,
     heads: usize,
 }
 
@@ -270,9 +316,10 @@ impl<B: Backend> BertLayer<B> {
         bias: Option<&Tensor<B, 4>>,
     ) -> Tensor<B, 2> {
         let attended = self.attention_output.forward(self.attend(&states, shape, bias));
-        let states = self.attention_norm.forward(attended + states);
+        let states = self.attention_norm.forward(self.dropout.forward(attended) + states);
         let expanded = gelu(self.intermediate.forward(states.clone()));
-        self.output_norm.forward(self.output.forward(expanded) + states)
+        let output = self.dropout.forward(self.output.forward(expanded));
+        self.output_norm.forward(output + states)
     }
 
     /// Multi-head self-attention before its output projection, `[batch * tokens, hidden_size]`.
@@ -296,7 +343,8 @@ impl<B: Backend> BertLayer<B> {
         if let Some(bias) = bias {
             scores = scores + bias.clone();
         }
-        let context = softmax(scores, 3).matmul(value);
+        let weights = self.attention_dropout.forward(softmax(scores, 3));
+        let context = weights.matmul(value);
         context.swap_dims(1, 2).reshape([sequences * tokens, hidden_size])
     }
 }

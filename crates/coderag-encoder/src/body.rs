@@ -1,12 +1,13 @@
-use burn::module::Module;
+use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::bert::BERT_MODULES;
 use crate::checkpoint::Checkpoint;
+use crate::forward_pass::ForwardPass;
 use crate::lora::{LoraModel, LoraPlace, LoraSlot};
 use crate::qwen2::QWEN2_MODULES;
-use crate::weights::{load_into, take_tensors};
+use crate::weights::{ParameterPlace, load_into, take_tensors, trained_parameters};
 use crate::{Architecture, Bert, CpuBackend, Qwen2, Result, TokenBatch};
 
 /// The transformer of a text encoder, of any [`Architecture`].
@@ -23,19 +24,25 @@ pub enum Body<B: Backend> {
 }
 
 impl<B: Backend> Body<B> {
+    /// A body with random weights, which are drawn when they are first used.
+    pub fn init(architecture: &Architecture, device: &B::Device) -> Self {
+        match architecture {
+            Architecture::Bert(config) => Self::Bert(config.init(device)),
+            Architecture::Qwen2(config) => Self::Qwen2(config.init(device)),
+        }
+    }
+
     /// Reads the weights.
     pub(crate) fn load(
         architecture: &Architecture,
         mut checkpoint: Checkpoint,
         device: &B::Device,
     ) -> Result<Self> {
-        let body = match architecture {
-            Architecture::Bert(config) => {
-                let bert = config.init(device);
+        let body = match Self::init(architecture, device) {
+            Self::Bert(bert) => {
                 Self::Bert(load_into(bert, &mut checkpoint, BERT_MODULES, device))
             }
-            Architecture::Qwen2(config) => {
-                let qwen2 = config.init(device);
+            Self::Qwen2(qwen2) => {
                 Self::Qwen2(load_into(qwen2, &mut checkpoint, QWEN2_MODULES, device))
             }
         };
@@ -49,6 +56,22 @@ impl<B: Backend> Body<B> {
         match self {
             Self::Bert(bert) => bert.forward(batch),
             Self::Qwen2(qwen2) => qwen2.forward(batch),
+        }
+    }
+
+    /// [`forward`](Self::forward) in steps.
+    pub fn pass(&self, batch: &TokenBatch<B>) -> Box<dyn ForwardPass<B> + '_> {
+        match self {
+            Self::Bert(bert) => Box::new(bert.pass(batch)),
+            Self::Qwen2(qwen2) => Box::new(qwen2.pass(batch)),
+        }
+    }
+
+    /// The parameters that have gradients, always in the same order, and where they are in checkpoints.
+    pub fn trained_parameters(&self) -> Vec<(ParamId, ParameterPlace)> {
+        match self {
+            Self::Bert(bert) => trained_parameters(bert, BERT_MODULES),
+            Self::Qwen2(qwen2) => trained_parameters(qwen2, QWEN2_MODULES),
         }
     }
 }
@@ -66,15 +89,9 @@ impl<B: Backend> LoraModel<B> for Body<B> {
 pub(crate) fn check_weights(architecture: &Architecture, mut checkpoint: Checkpoint) -> Result<()> {
     // As in `lora_places`, nothing is drawn.
     let device = Default::default();
-    match architecture {
-        Architecture::Bert(config) => {
-            let bert = config.init::<CpuBackend>(&device);
-            take_tensors(bert, &mut checkpoint, BERT_MODULES, &device);
-        }
-        Architecture::Qwen2(config) => {
-            let qwen2 = config.init::<CpuBackend>(&device);
-            take_tensors(qwen2, &mut checkpoint, QWEN2_MODULES, &device);
-        }
+    match Body::<CpuBackend>::init(architecture, &device) {
+        Body::Bert(bert) => take_tensors(bert, &mut checkpoint, BERT_MODULES, &device),
+        Body::Qwen2(qwen2) => take_tensors(qwen2, &mut checkpoint, QWEN2_MODULES, &device),
     }
     checkpoint.finish()
 }
@@ -82,9 +99,5 @@ pub(crate) fn check_weights(architecture: &Architecture, mut checkpoint: Checkpo
 /// The layers of a body where LoRA can be.
 pub(crate) fn lora_places(architecture: &Architecture) -> Vec<LoraPlace> {
     // Nothing is drawn: the parameters of a new module are made when they are first used.
-    let device = Default::default();
-    match architecture {
-        Architecture::Bert(config) => config.init::<CpuBackend>(&device).lora_places(),
-        Architecture::Qwen2(config) => config.init::<CpuBackend>(&device).lora_places(),
-    }
+    Body::<CpuBackend>::init(architecture, &Default::default()).lora_places()
 }

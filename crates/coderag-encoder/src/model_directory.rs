@@ -1,12 +1,14 @@
 use std::path::{Path, PathBuf};
 
+use burn::tensor::backend::Backend;
 use coderag_core::Digest;
 
 use crate::body::lora_places;
+use crate::checkpoint::Checkpoint;
 use crate::encoder::Prompt;
 use crate::lora::LoraPlace;
 use crate::pipeline::TextPipeline;
-use crate::{Architecture, Error, Pooling, Result};
+use crate::{Architecture, Body, Error, Pooling, Result};
 
 /// A sentence-transformers directory, or a bare transformers directory, from which training begins: all that
 /// is known of the model but its weights laid out.
@@ -66,6 +68,16 @@ impl ModelDirectory {
     /// The digest of all that decides the vectors. The first call reads all weights.
     pub fn fingerprint(&self) -> Digest {
         self.pipeline.fingerprint()
+    }
+
+    /// The transformer with its weights.
+    ///
+    /// # Errors
+    /// [`Error::Core`], [`Error::Damaged`] or [`Error::Weights`] about the file of the weights.
+    pub fn body<B: Backend>(&self, device: &B::Device) -> Result<Body<B>> {
+        let architecture = self.architecture();
+        let weights = Checkpoint::open(self.weights(), architecture.checkpoint_names())?;
+        Body::load(architecture, weights, device)
     }
 
     /// The layers where LoRA can be.

@@ -1,13 +1,14 @@
 use burn::module::Module;
-use burn::nn::{EmbeddingConfig, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::nn::{Dropout, EmbeddingConfig, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use serde::Serialize;
 
 use crate::TokenBatch;
 use crate::architecture::unusable_size;
 use crate::checkpoint::CheckpointNames;
+use crate::forward_pass::ForwardPass;
 use crate::lora::{LoraEmbedding, LoraLinear, LoraModel, LoraSlot};
 use crate::rotary_embedding::RotaryEmbedding;
 use crate::weights::{ModuleNames, checkpoint_name};
@@ -125,6 +126,7 @@ impl Qwen2Config {
             gate: linear(hidden, self.intermediate_size, false),
             up: linear(hidden, self.intermediate_size, false),
             down: linear(self.intermediate_size, hidden, false),
+            attention_dropout: Dropout { prob: 0.0 },
             heads: self.num_attention_heads,
             key_value_heads: self.num_key_value_heads,
             head_dim: self.head_dim,
@@ -157,7 +159,7 @@ const QUERY_BLOCK: usize = 512;
 
 /// The body of "Qwen2 Technical Report" (Yang et al., 2024) and, with its norms of queries and keys, of
 /// "Qwen3 Technical Report" (Yang et al., 2025), as in transformers' `Qwen2Model` and `Qwen3Model`,
-/// without dropout, cache and sliding window.
+/// without cache and sliding window.
 #[derive(Module, Debug)]
 pub struct Qwen2<B: Backend> {
     token_embeddings: LoraEmbedding<B>,
@@ -172,6 +174,11 @@ impl<B: Backend> Qwen2<B> {
     /// The state of every token after the last block and its norm, `[batch, tokens, hidden_size]`; what
     /// stands at padded positions means nothing.
     pub fn forward(&self, batch: &TokenBatch<B>) -> Tensor<B, 3> {
+        self.pass(batch).run()
+    }
+
+    /// [`forward`](Self::forward) in steps.
+    pub(crate) fn pass(&self, batch: &TokenBatch<B>) -> Qwen2Pass<'_, B> {
         let [sequences, tokens] = batch.shape();
         let input_ids = batch.input_ids();
         let device = input_ids.device();
@@ -183,13 +190,45 @@ impl<B: Backend> Qwen2<B> {
             let bias = batch.padding_bias();
             Visibility::All(bias.map(|bias| bias.reshape([sequences, 1, 1, tokens])))
         };
-        // As in BERT, blocks work on [batch * tokens, dim].
-        let mut states: Tensor<B, 2> = self.token_embeddings.forward(input_ids).flatten(0, 1);
-        for layer in &self.layers {
-            states = layer.forward(states, [sequences, tokens], &rotary, &visibility);
+        Qwen2Pass { qwen2: self, input_ids, rotary, visibility }
+    }
+
+    /// Leaves attention's probabilities out at random where the backend differentiates, as transformers does
+    /// with `attention_dropout`; from 0 to below 1.
+    #[must_use]
+    pub fn with_attention_dropout(mut self, probability: f64) -> Self {
+        for layer in &mut self.layers {
+            layer.attention_dropout.prob = probability;
         }
-        let [_, hidden_size] = states.dims();
-        self.norm.forward(states).reshape([sequences, tokens, hidden_size])
+        self
+    }
+}
+
+/// A [`Qwen2`] and a batch. As in BERT, blocks work on `[batch * tokens, dim]`.
+pub(crate) struct Qwen2Pass<'a, B: Backend> {
+    qwen2: &'a Qwen2<B>,
+    input_ids: Tensor<B, 2, Int>,
+    rotary: RotaryEmbedding<B>,
+    visibility: Visibility<B>,
+}
+
+impl<B: Backend> ForwardPass<B> for Qwen2Pass<'_, B> {
+    fn embeddings(&self) -> Tensor<B, 2> {
+        self.qwen2.token_embeddings.forward(self.input_ids.clone()).flatten(0, 1)
+    }
+
+    fn layers(&self) -> usize {
+        self.qwen2.layers.len()
+    }
+
+    fn layer(&self, index: usize, states: Tensor<B, 2>) -> Tensor<B, 2> {
+        let layer = &self.qwen2.layers[index];
+        layer.forward(states, self.input_ids.dims(), &self.rotary, &self.visibility)
+    }
+
+    fn finish(&self, states: Tensor<B, 2>) -> Tensor<B, 3> {
+        let ([sequences, tokens], [_, hidden_size]) = (self.input_ids.dims(), states.dims());
+        self.qwen2.norm.forward(states).reshape([sequences, tokens, hidden_size])
     }
 }
 
@@ -217,7 +256,7 @@ impl<B: Backend> LoraModel<B> for Qwen2<B> {
 }
 
 /// Which tokens a token attends to.
-enum Visibility<B: Backend> {
+pub(crate) enum Visibility<B: Backend> {
     /// Itself and those before it; the bias is [`hidden_future`]'s.
     Past(Tensor<B, 2>),
     /// Every token of its sequence; the bias, `[batch, 1, 1, tokens]`, hides padding where there is any.
@@ -279,6 +318,7 @@ struct Qwen2Layer<B: Backend> {
     gate: LoraLinear<B>,
     up: LoraLinear<B>,
     down: LoraLinear<B>,
+    attention_dropout: Dropout,
     heads: usize,
     key_value_heads: usize,
     head_dim: usize,
@@ -341,7 +381,8 @@ impl<B: Backend> Qwen2Layer<B> {
             let query = query.reshape([sequences, groups, rows, head_dim]);
             let scores = query.matmul(key.clone().narrow(2, 0, keys).transpose());
             let scores = visibility.hide(scores.reshape([sequences, heads, queries, keys]));
-            let weights = softmax(scores, 3).reshape([sequences, groups, rows, keys]);
+            let weights = self.attention_dropout.forward(softmax(scores, 3));
+            let weights = weights.reshape([sequences, groups, rows, keys]);
             let context = weights.matmul(value.clone().narrow(2, 0, keys));
             blocks.push(context.reshape([sequences, heads, queries, head_dim]));
         }

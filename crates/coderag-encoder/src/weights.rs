@@ -1,6 +1,6 @@
 use std::marker::PhantomData;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
@@ -23,8 +23,8 @@ pub(crate) fn load_into<B: Backend, M: Module<B>>(
     device: &B::Device,
 ) -> M {
     let take = |name: &str, shape: &[usize]| Some(checkpoint.take(name, shape)?.values());
-    let backend = PhantomData;
-    module.map(&mut Loader::<B, _> { take, names, device, path: Vec::new(), backend })
+    let (path, backend) = (ModulePath::new(names), PhantomData);
+    module.map(&mut Loader::<B, _> { take, device, path, backend })
 }
 
 /// Takes the tensor of every parameter of `module` from a checkpoint without reading its values.
@@ -38,48 +38,92 @@ pub(crate) fn take_tensors<B: Backend, M: Module<B>>(
         checkpoint.take(name, shape);
         None
     };
-    let backend = PhantomData;
-    module.map(&mut Loader::<B, _> { take, names, device, path: Vec::new(), backend });
+    let (path, backend) = (ModulePath::new(names), PhantomData);
+    module.map(&mut Loader::<B, _> { take, device, path, backend });
+}
+
+/// The parameters of a module that have gradients, in the module's order.
+pub(crate) fn trained_parameters<B: Backend, M: Module<B>>(
+    module: &M,
+    names: ModuleNames,
+) -> Vec<(ParamId, ParameterPlace)> {
+    let mut places = Places { path: ModulePath::new(names), found: Vec::new() };
+    module.visit(&mut places);
+    places.found
+}
+
+/// Where a parameter is in checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterPlace {
+    /// The tensor's name, such as `encoder.layer.0.output.dense.weight`. Those of LoRA are PEFT's without what
+    /// PEFT puts before all: `<module>.lora_A.weight` and `<module>.lora_B.weight`, for embeddings
+    /// `<module>.lora_embedding_A` and `<module>.lora_embedding_B`.
+    pub name: String,
+    /// Whether it is a matrix that checkpoints keep as `[outputs, inputs]` and burn as `[inputs, outputs]`.
+    pub transposed: bool,
+    /// The block that it is a part of, unless it is before the first or behind the last.
+    pub layer: Option<usize>,
+}
+
+/// The way from a module's root to one of its parameters.
+struct ModulePath {
+    names: ModuleNames,
+    /// Each field with the kind of module that holds it.
+    fields: Vec<(String, String)>,
+}
+
+impl ModulePath {
+    fn new(names: ModuleNames) -> Self {
+        Self { names, fields: Vec::new() }
+    }
+
+    fn enter(&mut self, name: &str, container_type: &str) {
+        self.fields.push((name.to_owned(), container_type.to_owned()));
+    }
+
+    fn exit(&mut self) {
+        self.fields.pop();
+    }
+
+    fn place(&self) -> ParameterPlace {
+        let held_by = |kind: &str| self.fields.iter().any(|(_, holder)| holder == kind);
+        let rename = |(field, holder): &(String, String)| match (holder.as_str(), field.as_str()) {
+            ("Struct:LayerNorm" | "Struct:RmsNorm", "gamma") => Some("weight".to_owned()),
+            ("Struct:LayerNorm", "beta") => Some("bias".to_owned()),
+            // A layer that may have LoRA has the name of the one inside.
+            ("Struct:LoraLinear" | "Struct:LoraEmbedding", "base" | "lora") => None,
+            ("Struct:Lora", matrix) if held_by("Struct:LoraEmbedding") => {
+                Some(format!("lora_embedding_{}", matrix.to_uppercase()))
+            }
+            ("Struct:Lora", matrix) => Some(format!("lora_{}.weight", matrix.to_uppercase())),
+            (_, field) => Some(checkpoint_name(self.names, field).to_owned()),
+        };
+        let name = self.fields.iter().filter_map(rename).collect::<Vec<_>>().join(".");
+        let parameter = self.fields.last().map(|(field, holder)| (field.as_str(), holder.as_str()));
+        let transposed =
+            matches!(parameter, Some(("weight", "Struct:Linear") | (_, "Struct:Lora")));
+        let mut fields = self.fields.iter();
+        let index = fields.find(|(_, holder)| holder == "Vec");
+        let layer = index.and_then(|(index, _)| index.parse().ok());
+        ParameterPlace { name, transposed, layer }
+    }
 }
 
 /// Walks a module and takes each parameter's tensor.
 struct Loader<'a, B: Backend, F> {
     /// The values of a tensor of this name and shape.
     take: F,
-    names: ModuleNames,
     device: &'a B::Device,
-    /// The fields from the root to the current one, each with the kind of module that holds it.
-    path: Vec<(String, String)>,
+    path: ModulePath,
     backend: PhantomData<B>,
 }
 
 impl<B: Backend, F: FnMut(&str, &[usize]) -> Option<Vec<f32>>> Loader<'_, B, F> {
-    /// The current parameter's name in the checkpoint.
-    fn tensor_name(&self) -> String {
-        let rename = |(field, holder): &'_ (String, String)| match (holder.as_str(), field.as_str())
-        {
-            ("Struct:LayerNorm" | "Struct:RmsNorm", "gamma") => Some("weight".to_owned()),
-            ("Struct:LayerNorm", "beta") => Some("bias".to_owned()),
-            // A layer that may have LoRA has the name of the one inside.
-            ("Struct:LoraLinear" | "Struct:LoraEmbedding", "base") => None,
-            (_, field) => Some(checkpoint_name(self.names, field).to_owned()),
-        };
-        self.path.iter().filter_map(rename).collect::<Vec<_>>().join(".")
-    }
-
-    /// Whether the current parameter is a matrix that checkpoints keep as `[output, input]` and burn as
-    /// `[input, output]`.
-    fn is_transposed(&self) -> bool {
-        self.path.last().is_some_and(|(field, holder)| {
-            (field.as_str(), holder.as_str()) == ("weight", "Struct:Linear")
-        })
-    }
-
-    fn take<const D: usize>(&mut self, name: &str, shape: &[usize]) -> Option<Tensor<B, D>> {
-        let transposed = self.is_transposed();
+    fn take<const D: usize>(&mut self, shape: &[usize]) -> Option<Tensor<B, D>> {
+        let ParameterPlace { name, transposed, .. } = self.path.place();
         let stored: Vec<usize> =
             if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
-        let values = (self.take)(name, &stored)?;
+        let values = (self.take)(&name, &stored)?;
         let tensor = Tensor::from_data(TensorData::new(values, stored), self.device);
         Some(if transposed { tensor.transpose() } else { tensor })
     }
@@ -89,21 +133,42 @@ impl<B: Backend, F: FnMut(&str, &[usize]) -> Option<Vec<f32>>> ModuleMapper<B>
     for Loader<'_, B, F>
 {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push((name.to_owned(), container_type.to_owned()));
+        self.path.enter(name, container_type);
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+        self.path.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let name = self.tensor_name();
-        match self.take(&name, &param.lazy_shape()) {
+        match self.take(&param.lazy_shape()) {
             Some(tensor) => {
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }
             None => param,
+        }
+    }
+}
+
+/// Walks a module and notes the parameters that have gradients.
+struct Places {
+    path: ModulePath,
+    found: Vec<(ParamId, ParameterPlace)>,
+}
+
+impl<B: Backend> ModuleVisitor<B> for Places {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if param.is_require_grad() {
+            self.found.push((param.id, self.path.place()));
         }
     }
 }

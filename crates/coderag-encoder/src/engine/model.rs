@@ -133,7 +133,7 @@ impl Engine {
     /// [`Error::Sequence`] when a sequence is empty, is longer than the model's positions, or has a token
     /// beyond the vocabulary.
     pub fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<f32>> {
-        self.check_sequences(sequences)?;
+        self.architecture.check_sequences(sequences)?;
         let dimensions = self.dimensions();
         let mut vectors = vec![0.0; sequences.len() * dimensions];
         // The longest first: what is left at the end, when threads run out of work, is small.
@@ -248,23 +248,5 @@ impl Engine {
             batches.push(&order[start..]);
         }
         batches
-    }
-
-    fn check_sequences(&self, sequences: &[&[u32]]) -> Result<()> {
-        let longest = self.architecture.max_tokens();
-        let vocabulary = self.architecture.vocab_size();
-        for (index, ids) in sequences.iter().enumerate() {
-            let problem = if ids.is_empty() {
-                "it has no tokens".to_owned()
-            } else if ids.len() > longest {
-                format!("it has {} tokens, more than the model's {longest}", ids.len())
-            } else if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
-                format!("token {id} is beyond the vocabulary of {vocabulary}")
-            } else {
-                continue;
-            };
-            return Err(Error::Sequence { index, problem });
-        }
-        Ok(())
     }
 }

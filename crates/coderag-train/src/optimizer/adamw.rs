@@ -136,7 +136,7 @@ impl AdamW {
     }
 
     /// What all numbers of a tensor have in common at a step, computed in f64 as torch does.
-    fn constants(&self, step: u64, learning_rate: f64, decays: bool) -> Constants {
+    pub(super) fn constants(&self, step: u64, learning_rate: f64, decays: bool) -> Constants {
         let count = (step + 1) as f64;
         let weight_decay = if decays { self.weight_decay } else { 0.0 };
         Constants {
@@ -151,14 +151,14 @@ impl AdamW {
     }
 }
 
-struct Constants {
-    shrink: f32,
-    first_weight: f32,
-    beta2: f32,
-    second_weight: f32,
-    step_size: f32,
-    second_root: f32,
-    epsilon: f32,
+pub(super) struct Constants {
+    pub(super) shrink: f32,
+    pub(super) first_weight: f32,
+    pub(super) beta2: f32,
+    pub(super) second_weight: f32,
+    pub(super) step_size: f32,
+    pub(super) second_root: f32,
+    pub(super) epsilon: f32,
 }
 
 impl Constants {

@@ -10,13 +10,18 @@ use super::CHUNK;
 /// are: the caller sees it from what is returned. The result does not depend on the number of threads.
 pub fn clip_gradient_norm(gradients: &mut [&mut [f32]], max_norm: f64) -> f64 {
     let norm = gradients.iter().map(|gradient| sum_of_squares(gradient)).sum::<f64>().sqrt();
-    let factor = max_norm / (norm + 1e-6);
-    if norm.is_finite() && factor < 1.0 {
+    if let Some(factor) = clip_factor(norm, max_norm) {
         for gradient in gradients {
-            scale(gradient, factor as f32);
+            scale(gradient, factor);
         }
     }
     norm
+}
+
+/// What gradients of this norm are multiplied with, if it is finite and too large.
+pub(crate) fn clip_factor(norm: f64, max_norm: f64) -> Option<f32> {
+    let factor = max_norm / (norm + 1e-6);
+    (norm.is_finite() && factor < 1.0).then_some(factor as f32)
 }
 
 /// Added chunk by chunk, whatever thread each chunk is added on.

@@ -6,7 +6,8 @@ use burn_autodiff::Autodiff;
 use coderag_encoder::ModelDirectory;
 use coderag_encoder::engine::{Tape, Trainable, TrainingEngine, TrainingOptions};
 
-use super::{ParameterState, Trainee, TraineeState, Update, Vectors};
+use super::state::check_state;
+use super::{ParameterState, Trainee, TraineeState, Update, Vectors, no_forward_pass};
 use crate::optimizer::{Moments, clip_gradient_norm, decays};
 use crate::{Error, Result};
 
@@ -56,7 +57,7 @@ impl Trainee for CpuTrainee {
     }
 
     fn backward(&mut self, gradient: Vectors<Self>) -> Result<()> {
-        let Some(tape) = self.tape.take() else { return Ok(()) };
+        let Some(tape) = self.tape.take() else { return Err(no_forward_pass()) };
         let values = gradient
             .into_data()
             .into_vec::<f32>()
@@ -113,24 +114,23 @@ impl Trainee for CpuTrainee {
     }
 
     fn restore(&mut self, mut state: TraineeState) -> Result<()> {
-        for parameter in self.engine.parameters() {
-            let found = state.remove(parameter.name).filter(|found| found.shape == parameter.shape);
-            let Some(found) = found else {
-                return Err(Error::Optimizer(format!(
-                    "the checkpoint has no parameter `{}` of the shape {:?}",
-                    parameter.name, parameter.shape
-                )));
-            };
+        let mut parameters = self.engine.parameters();
+        let shapes =
+            parameters.iter().map(|parameter| (parameter.name, parameter.shape.to_vec()));
+        check_state(&state, shapes)?;
+        self.moments.clear();
+        for parameter in &mut parameters {
+            let Some(found) = state.remove(parameter.name) else { continue };
             parameter.value.copy_from_slice(&found.value);
             if !found.first_moment.is_empty() {
                 let moments = Moments { first: found.first_moment, second: found.second_moment };
                 self.moments.insert(parameter.name.to_owned(), moments);
             }
         }
-        if let Some(name) = state.keys().next() {
-            return Err(Error::Optimizer(format!("the model has no parameter `{name}`")));
-        }
+        drop(parameters);
         self.engine.parameters_changed();
+        self.engine.set_gradients_to_zero();
+        self.tape = None;
         Ok(())
     }
 }

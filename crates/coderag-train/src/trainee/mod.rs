@@ -1,16 +1,18 @@
 //! Models in training: vectors of sequences, gradients from those of the vectors, steps of the optimizer.
 
+mod autodiff;
 mod cpu;
 mod state;
 
+pub use autodiff::BurnTrainee;
 pub use cpu::CpuTrainee;
 pub use state::{ParameterState, TraineeState};
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
-use crate::Result;
 use crate::optimizer::AdamW;
+use crate::{Error, Result};
 
 /// A text encoder in training.
 ///
@@ -56,8 +58,14 @@ pub trait Trainee {
     /// Puts the trainee where another stood.
     ///
     /// # Errors
-    /// [`Error::Optimizer`](crate::Error::Optimizer) when the state is another model's.
+    /// [`Error::Optimizer`](crate::Error::Optimizer) when the state is another model's; then nothing is changed.
     fn restore(&mut self, state: TraineeState) -> Result<()>;
+}
+
+/// What a backward pass says that no forward pass came before.
+fn no_forward_pass() -> Error {
+    let problem = "a backward pass needs a forward pass before it";
+    Error::Encoder(coderag_encoder::Error::Training(problem.to_owned()))
 }
 
 /// `[sequences, dim]`, without a graph.

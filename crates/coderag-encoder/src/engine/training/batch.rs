@@ -1,6 +1,7 @@
 use std::ops::Range;
 
-use crate::{BertConfig, Error, Result};
+use crate::architecture::check_sequences;
+use crate::{BertConfig, Result};
 
 /// A token and its place in its sequence.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +36,8 @@ impl Batch {
     /// [`Error::Sequence`] when the model cannot take a sequence.
     pub(super) fn new(sequences: &[&[u32]], config: &BertConfig) -> Result<Self> {
         let mut batch = Self { tokens: Vec::new(), sequences: Vec::new(), groups: Vec::new() };
-        for (index, ids) in sequences.iter().enumerate() {
-            check(index, ids, config)?;
+        check_sequences(sequences, config.max_tokens(), config.vocab_size)?;
+        for ids in sequences {
             let start = batch.tokens.len();
             let positions = config.positions(ids);
             let tokens = ids.iter().zip(positions).map(|(&id, position)| Token { id, position });
@@ -91,18 +92,4 @@ impl Batch {
     pub(super) fn largest_group(&self) -> usize {
         self.groups.iter().map(|group| group.tokens.len()).max().unwrap_or(0)
     }
-}
-
-fn check(index: usize, ids: &[u32], config: &BertConfig) -> Result<()> {
-    let (longest, vocabulary) = (config.max_tokens(), config.vocab_size);
-    let problem = if ids.is_empty() {
-        "it has no tokens".to_owned()
-    } else if ids.len() > longest {
-        format!("it has {} tokens, more than the model's {longest}", ids.len())
-    } else if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
-        format!("token {id} is beyond the vocabulary of {vocabulary}")
-    } else {
-        return Ok(());
-    };
-    Err(Error::Sequence { index, problem })
 }

@@ -1,0 +1,199 @@
+mod model;
+mod parameters;
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+use coderag_encoder::lora::Adapter;
+use coderag_encoder::{Body, ModelDirectory, TokenBatch};
+
+use super::{Trainee, TraineeState, Update, Vectors, no_forward_pass};
+use crate::config::DropoutSettings;
+use crate::{Error, Result};
+use model::Model;
+use parameters::Parameters;
+
+/// A BERT, RoBERTa, Qwen2 or Qwen3 in training on any burn backend.
+///
+/// Of a step's numbers only the norm of the gradients is read from the device.
+#[derive(Debug)]
+pub struct BurnTrainee<B: AutodiffBackend> {
+    model: Model<B>,
+    parameters: Parameters<B::InnerBackend>,
+    gradient_checkpointing: bool,
+    remembered: Option<Remembered<B>>,
+}
+
+/// What the backward pass needs of the forward pass.
+#[derive(Debug)]
+enum Remembered<B: AutodiffBackend> {
+    /// The vectors, `[sequences, dim]`, which know what they were computed from.
+    Graph(Tensor<B, 2>),
+    /// With gradient checkpointing.
+    States(States<B>),
+    /// There were no sequences.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct States<B: AutodiffBackend> {
+    batch: TokenBatch<B>,
+    seed: u64,
+    /// What entered each block from the lowest trained one on, and what left the last, `[batch * tokens,
+    /// hidden_size]`.
+    states: Vec<Tensor<B::InnerBackend, 2>>,
+}
+
+impl<B: AutodiffBackend> BurnTrainee<B> {
+    /// Puts a model's weights on a device. With an adapter, its A and B are trained and nothing else; without
+    /// one, every parameter.
+    ///
+    /// With gradient checkpointing a forward pass remembers what enters each block and nothing else; the
+    /// backward pass computes the rest again.
+    ///
+    /// # Errors
+    /// [`Error::Encoder`](crate::Error::Encoder) when the weights cannot be read or the adapter is for another
+    /// model, [`Error::Setting`](crate::Error::Setting) for a dropout that the model does not have.
+    pub fn load(
+        model: &ModelDirectory,
+        adapter: Option<&Adapter>,
+        dropout: DropoutSettings,
+        gradient_checkpointing: bool,
+        device: &B::Device,
+    ) -> Result<Self> {
+        let mut model = Model::load(model, adapter, dropout, device)?;
+        let parameters;
+        (parameters, model.body) = Parameters::of(model.body);
+        Ok(Self { model, parameters, gradient_checkpointing, remembered: None })
+    }
+
+    /// The model as it is now.
+    pub fn body(&self) -> &Body<B> {
+        &self.model.body
+    }
+
+    /// The backward pass from the last block to the lowest trained one, each computed again.
+    fn backward_by_layer(&mut self, passed: States<B>, mut gradient: Vectors<Self>) {
+        let embeddings_are_trained = self.parameters.include_embeddings();
+        let (model, parameters) = (&self.model, &mut self.parameters);
+        let States { batch, seed, mut states } = passed;
+        let pass = model.body.pass(&batch);
+        let mut go_back = |output: Tensor<B, 2>, gradient| {
+            let mut gradients = backward(output, gradient);
+            parameters.add(&model.body, &mut gradients);
+            gradients
+        };
+        let mut index = pass.layers();
+        while let Some(input) = states.pop() {
+            let input = Tensor::from_inner(input).require_grad();
+            let output = if index == pass.layers() {
+                model.pool(&*pass, &batch, input.clone())
+            } else {
+                model.layer(&*pass, index, input.clone(), seed)
+            };
+            let mut gradients = go_back(output, gradient);
+            let Some(of_input) = input.grad_remove(&mut gradients) else { return };
+            (gradient, index) = (of_input, index.saturating_sub(1));
+        }
+        if embeddings_are_trained {
+            go_back(model.embeddings(&*pass, seed), gradient);
+        }
+    }
+}
+
+/// The gradients, given that of the loss with respect to some tensor.
+fn backward<B: AutodiffBackend>(
+    output: Tensor<B, 2>,
+    gradient: Tensor<B::InnerBackend, 2>,
+) -> B::Gradients {
+    (output * Tensor::from_inner(gradient)).sum().backward()
+}
+
+impl<B: AutodiffBackend> Trainee for BurnTrainee<B> {
+    type Backend = B;
+
+    fn embed(&self, sequences: &[&[u32]], seed: Option<u64>) -> Result<Vectors<Self>> {
+        let model = &self.model;
+        model.architecture.check_sequences(sequences)?;
+        Ok(match seed {
+            _ if sequences.is_empty() => model.no_vectors(),
+            // In one batch, as in the forward pass: dropout depends on the place in a batch.
+            Some(seed) => {
+                let batch = TokenBatch::new(sequences, &model.device);
+                model.vectors_without_graph(&batch, seed, |_, _| {})
+            }
+            None => model.embed(sequences),
+        })
+    }
+
+    fn forward(&mut self, sequences: &[&[u32]], seed: u64) -> Result<Vectors<Self>> {
+        // What was remembered makes room first.
+        self.remembered = None;
+        let model = &self.model;
+        model.architecture.check_sequences(sequences)?;
+        if sequences.is_empty() {
+            self.remembered = Some(Remembered::Nothing);
+            return Ok(model.no_vectors());
+        }
+        let batch = TokenBatch::new(sequences, &model.device);
+        if !self.gradient_checkpointing {
+            let vectors = model.vectors(&batch, seed);
+            self.remembered = Some(Remembered::Graph(vectors.clone()));
+            return Ok(vectors.inner());
+        }
+        let lowest = self.parameters.lowest_layer();
+        let mut states = Vec::new();
+        let vectors = model.vectors_without_graph(&batch, seed, |index, state| {
+            if lowest.is_none_or(|lowest| index >= lowest) {
+                states.push(state);
+            }
+        });
+        self.remembered = Some(Remembered::States(States { batch, seed, states }));
+        Ok(vectors)
+    }
+
+    fn backward(&mut self, gradient: Vectors<Self>) -> Result<()> {
+        let Some(remembered) = self.remembered.take() else { return Err(no_forward_pass()) };
+        let sequences = match &remembered {
+            Remembered::Graph(vectors) => vectors.dims()[0],
+            Remembered::States(States { batch, .. }) => batch.shape()[0],
+            Remembered::Nothing => 0,
+        };
+        let (found, expected) = (gradient.dims(), [sequences, self.model.dimensions()]);
+        if found != expected {
+            return Err(Error::Encoder(coderag_encoder::Error::Training(format!(
+                "there are gradients of the shape {found:?} for vectors of the shape {expected:?}"
+            ))));
+        }
+        match remembered {
+            Remembered::Graph(vectors) => {
+                let mut gradients = backward(vectors, gradient);
+                self.parameters.add(&self.model.body, &mut gradients);
+            }
+            Remembered::States(states) => self.backward_by_layer(states, gradient),
+            Remembered::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, update: &Update) -> Result<f64> {
+        let norm = self.parameters.gradient_norm()?;
+        if norm.is_finite() {
+            let parameters = &mut self.parameters;
+            self.model.change_body(|body| parameters.step(body, update, norm));
+        }
+        self.parameters.forget_gradients();
+        Ok(norm)
+    }
+
+    fn state(&mut self) -> Result<TraineeState> {
+        self.parameters.state(&self.model.body)
+    }
+
+    fn restore(&mut self, state: TraineeState) -> Result<()> {
+        self.parameters.check(&state)?;
+        self.remembered = None;
+        let parameters = &mut self.parameters;
+        self.model.change_body(|body| parameters.restore(body, state));
+        Ok(())
+    }
+}
