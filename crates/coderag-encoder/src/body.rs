@@ -39,9 +39,7 @@ impl<B: Backend> Body<B> {
         device: &B::Device,
     ) -> Result<Self> {
         let body = match Self::init(architecture, device) {
-            Self::Bert(bert) => {
-                Self::Bert(load_into(bert, &mut checkpoint, BERT_MODULES, device))
-            }
+            Self::Bert(bert) => Self::Bert(load_into(bert, &mut checkpoint, BERT_MODULES, device)),
             Self::Qwen2(qwen2) => {
                 Self::Qwen2(load_into(qwen2, &mut checkpoint, QWEN2_MODULES, device))
             }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use burn_autodiff::Autodiff;
-use coderag_encoder::engine::{AdapterLayer, Trainable, TrainingOptions};
+use coderag_encoder::engine::{Trainable, TrainingOptions};
 use coderag_encoder::lora::{Adapter, AdapterConfig, ModuleSelection};
 use coderag_encoder::{Architecture, ModelDirectory};
 use coderag_train::config::DropoutSettings;
@@ -47,17 +47,9 @@ fn burn(
 fn cpu(model: &ModelDirectory, adapter: Option<&Adapter>) -> CpuTrainee {
     let trainable = match adapter {
         None => Trainable::Everything,
-        Some(adapter) => Trainable::Adapters(
-            (adapter.layers().iter())
-                .map(|(layer, weights)| AdapterLayer {
-                    layer: layer.clone(),
-                    rank: weights.rank(),
-                    scale: adapter.config().scale_of(layer) as f32,
-                    a: weights.a().to_vec(),
-                    b: weights.b().to_vec(),
-                })
-                .collect(),
-        ),
+        Some(adapter) => {
+            Trainable::Adapters(adapter.training_layers(&model.lora_places()).unwrap())
+        }
     };
     CpuTrainee::load(model, trainable, &TrainingOptions::default()).unwrap()
 }
@@ -75,7 +67,8 @@ fn sequences(model: &ModelDirectory, seed: u64, count: usize) -> Vec<Vec<u32>> {
     let longest = model.max_tokens().min(20) as u64;
     let mut state = seed;
     let mut draw = |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
     let mut sequence = |_| (0..=draw(longest)).map(|_| draw(vocabulary) as u32).collect();
@@ -116,7 +109,7 @@ fn train<T: Trainee<Backend = Training>>(
         }
         let adamw = AdamW { epsilon: 1e-5, weight_decay: 0.1, ..AdamW::default() };
         let learning_rate = 1e-3 / (step + 1) as f64;
-        let update = Update { step, learning_rate, adamw, max_gradient_norm: 5.0 };
+        let update = Update { step, learning_rate, adamw, max_gradient_norm: 0.2 };
         found.push([sum, trainee.step(&update).unwrap()]);
     }
     found
@@ -160,7 +153,7 @@ fn burn_trains_a_bert_as_the_engine_on_the_processor_does() {
             for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {
                 assert!((ours - theirs).abs() <= 2e-5 * theirs, "{ours} {theirs}");
             }
-            let clipped = theirs.iter().filter(|[_, norm]| *norm > 5.0).count();
+            let clipped = theirs.iter().filter(|[_, norm]| *norm > 0.2).count();
             let [state, expected_state] = [found.state().unwrap(), expected.state().unwrap()];
             let sequences = sequences(&model, 99, 30);
             let [ours, theirs] = [
@@ -169,8 +162,11 @@ fn burn_trains_a_bert_as_the_engine_on_the_processor_does() {
             ];
             let vectors = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             let parameters = difference(&state, &expected_state);
-            println!("{name}: parameters {parameters:.1e}, vectors {vectors:.1e}, {clipped} clipped");
+            println!(
+                "{name}: parameters {parameters:.1e}, vectors {vectors:.1e}, {clipped} clipped"
+            );
             assert!(parameters <= 1e-5 && vectors <= 1e-5);
+            assert!(clipped > 0);
             assert_eq!(state.len(), before.len());
             assert!(state.iter().all(|(name, now)| now.value != before[name].value));
         }
@@ -227,11 +223,9 @@ fn qwen2_and_qwen3_train_as_in_torch() {
     for run in &reference.runs {
         let model = directory(&format!("architectures/{}", run.model));
         let adapter = run.adapter.as_ref();
-        let adapter =
-            adapter.map(|name| Adapter::read(&fixture(&format!("lora/{name}"))).unwrap());
+        let adapter = adapter.map(|name| Adapter::read(&fixture(&format!("lora/{name}"))).unwrap());
         for gradient_checkpointing in [false, true] {
-            let mut trainee =
-                burn(&model, adapter.as_ref(), NO_DROPOUT, gradient_checkpointing);
+            let mut trainee = burn(&model, adapter.as_ref(), NO_DROPOUT, gradient_checkpointing);
             let (mut losses, mut norms) = (0.0f64, 0.0f64);
             for (number, expected) in run.steps.iter().enumerate() {
                 let batch = &run.batches[number];
@@ -265,7 +259,8 @@ fn qwen2_and_qwen3_train_as_in_torch() {
                 "{}: losses {losses:.1e}, norms {norms:.1e}, parameters {parameters:.1e}",
                 run.name
             );
-            assert!(losses <= 1e-4 && norms <= 1e-3 && parameters <= 1e-5);
+            // In f32, torch is as far from this as we are.
+            assert!(losses <= 2e-5 && norms <= 5e-5 && parameters <= 1e-5);
         }
     }
 }
@@ -337,8 +332,8 @@ fn embedding_with_a_seed_is_the_forward_pass_with_its_dropout() {
                     train(&mut trainee, &model, 0..1);
                 }
                 let without = values(trainee.embed(&sequences, None).unwrap());
-                let [first, again, other] = [5, 5, 6]
-                    .map(|seed| values(trainee.embed(&sequences, Some(seed)).unwrap()));
+                let [first, again, other] =
+                    [5, 5, 6].map(|seed| values(trainee.embed(&sequences, Some(seed)).unwrap()));
                 assert_eq!(first, again);
                 assert_eq!(values(trainee.forward(&sequences, 5).unwrap()), first);
                 assert_eq!(values(trainee.forward(&sequences, 6).unwrap()), other);
@@ -376,7 +371,7 @@ fn vectors_are_in_the_order_of_the_sequences_however_many_there_are() {
     trainee.backward(nothing).unwrap();
 }
 
-/// The values of the tensors that are trained, as a file has them.
+/// The shapes of a file's tensors, by what `keep` calls them.
 fn stored(file: &Path, keep: impl Fn(&str) -> Option<String>) -> BTreeMap<String, Vec<usize>> {
     let bytes = std::fs::read(file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -418,23 +413,22 @@ fn parameters_have_the_names_and_shapes_of_checkpoints() {
             name.contains(".lora_").then(|| name.to_owned())
         });
         // And the numbers are PEFT's, row by row.
-        for (module, weights) in adapter.layers() {
-            let find = |suffixes: [&str; 2]| {
-                suffixes.iter().find_map(|end| state.get(&format!("{module}.{end}"))).unwrap()
-            };
-            assert_eq!(find(["lora_A.weight", "lora_embedding_A"]).value, weights.a());
-            assert_eq!(find(["lora_B.weight", "lora_embedding_B"]).value, weights.b());
-        }
+        let with_trained = |state: &TraineeState| {
+            let parameters = state.iter();
+            let parameters = parameters.map(|(name, now)| (name.as_str(), now.value.as_slice()));
+            adapter.with_trained(parameters).unwrap()
+        };
+        assert_eq!(with_trained(&state).layers(), adapter.layers());
         assert_eq!(shapes(state), expected, "{name}");
         // What is exported is what was trained.
         train(&mut trainee, &directory(base), 0..1);
-        let state = trainee.state().unwrap();
-        let trained = adapter.with_weights_of(trainee.body()).unwrap();
+        let trained = with_trained(&trainee.state().unwrap());
+        assert_eq!(
+            trained.layers(),
+            adapter.with_weights_of(trainee.body()).unwrap().layers(),
+            "{name}"
+        );
         for (module, weights) in trained.layers() {
-            let b = state.iter().find(|(name, _)| {
-                name.strip_prefix(module.as_str()).is_some_and(|end| end.contains("B"))
-            });
-            assert_eq!(b.unwrap().1.value, weights.b(), "{module}");
             assert_ne!(weights, &adapter.layers()[module], "{module}");
         }
     }
@@ -512,11 +506,14 @@ fn refuses_other_states<T: Trainee<Backend = Training>>(mut trainee: T, model: &
     let name = "encoder.layer.1.output.dense.weight";
     type Change = fn(&mut TraineeState, &str);
     let changes: [(Change, &str); 6] = [
-        (|state, name| drop(state.remove(name)), "no parameter `encoder.layer.1.output.dense.weight`"),
+        (
+            |state, name| drop(state.remove(name)),
+            "no parameter `encoder.layer.1.output.dense.weight`",
+        ),
         (|state, name| state.get_mut(name).unwrap().shape.reverse(), "of the shape [32, 64]"),
         (|state, name| state.get_mut(name).unwrap().value.truncate(7), "has 7 numbers"),
         (|state, name| state.get_mut(name).unwrap().first_moment.clear(), "moments of 0 and 2048"),
-        (|state, name| drop(state.get_mut(name).unwrap().second_moment.pop()), "of 2048 and 2047"),
+        (|state, name| state.get_mut(name).unwrap().second_moment.truncate(9), "of 2048 and 9"),
         (
             |state, name| {
                 let parameter = state[name].clone();
@@ -592,8 +589,7 @@ fn gradients_that_are_not_finite_change_nothing_and_bad_calls_are_errors() {
     assert!(matches!(qwen3.architecture(), Architecture::Qwen2(_)));
     survives(burn(&qwen3, None, NO_DROPOUT, true), &qwen3);
     let hidden = DropoutSettings { hidden: 0.1, attention: 0.0 };
-    let refused =
-        BurnTrainee::<Training>::load(&qwen3, None, hidden, false, &Default::default());
+    let refused = BurnTrainee::<Training>::load(&qwen3, None, hidden, false, &Default::default());
     let error = refused.unwrap_err().to_string();
     assert!(error.contains("`dropout.hidden`: Qwen2 and Qwen3 have none"), "{error}");
 }

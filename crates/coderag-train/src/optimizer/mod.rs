@@ -9,9 +9,9 @@ mod schedule;
 mod tensors;
 
 pub use adamw::{AdamW, Moments, decays};
+pub(crate) use clipping::clip_factor;
 pub use clipping::clip_gradient_norm;
 pub use schedule::{Decay, Schedule, WarmUp};
-pub(crate) use clipping::clip_factor;
 pub(crate) use tensors::{TensorMoments, norm};
 
 /// How many numbers a thread takes at a time: 64 KiB of each slice. Slices that are no longer stay on the

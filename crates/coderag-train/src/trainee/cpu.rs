@@ -115,8 +115,7 @@ impl Trainee for CpuTrainee {
 
     fn restore(&mut self, mut state: TraineeState) -> Result<()> {
         let mut parameters = self.engine.parameters();
-        let shapes =
-            parameters.iter().map(|parameter| (parameter.name, parameter.shape.to_vec()));
+        let shapes = parameters.iter().map(|parameter| (parameter.name, parameter.shape.to_vec()));
         check_state(&state, shapes)?;
         self.moments.clear();
         for parameter in &mut parameters {

@@ -167,7 +167,8 @@ fn with_dropout<B: AutodiffBackend>(body: Body<B>, dropout: DropoutSettings) -> 
         }
         Body::Qwen2(_) => Err(Error::Setting {
             setting: "dropout.hidden",
-            problem: "Qwen2 and Qwen3 have none; use `dropout.attention` or `lora_dropout`".to_owned(),
+            problem: "Qwen2 and Qwen3 have none; use `dropout.attention` or `lora_dropout`"
+                .to_owned(),
         }),
     }
 }

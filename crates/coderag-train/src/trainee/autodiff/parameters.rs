@@ -102,9 +102,12 @@ impl<B: Backend> Parameters<B> {
     /// Refuses a state that is another model's.
     pub(super) fn check(&self, state: &TraineeState) -> Result<()> {
         let parameters = self.list.iter();
-        check_state(state, parameters.map(|Parameter { place, shape, .. }| {
-            (place.name.as_str(), stored_shape(place, shape))
-        }))
+        check_state(
+            state,
+            parameters.map(|Parameter { place, shape, .. }| {
+                (place.name.as_str(), stored_shape(place, shape))
+            }),
+        )
     }
 
     /// Puts a state that passed [`check`](Self::check) into a body and here.
