@@ -31,6 +31,25 @@ pub enum Error {
     #[error("cannot compute the loss")]
     Backend(#[source] BoxError),
 
+    /// Vectors do not fit the development set.
+    #[error("the model cannot be measured: {0}")]
+    Evaluation(String),
+
+    /// A line of a run's metrics is no record.
+    #[error(
+        "{}: line {line} is not a record of training: {problem}; restore the file, or move it away and \
+         the run goes on without the records so far",
+        path.display()
+    )]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// A setting is out of range, or does not go with another.
     #[error("`{setting}`: {problem}")]
     Setting {

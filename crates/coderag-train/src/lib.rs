@@ -4,14 +4,20 @@
 //! - [`loss`]: losses over the vectors of a batch, and their gradients;
 //! - [`optimizer`]: learning rates, AdamW and clipping;
 //! - [`trainee`]: models in training, on the processor or any burn backend;
-//! - [`config`]: a run, as its file describes it.
+//! - [`config`]: a run, as its file describes it;
+//! - [`evaluation`]: how well a model finds documents;
+//! - [`record`]: what a run writes down as it goes;
+//! - [`report`]: what is told of it afterwards.
 //!
 //! The models are `coderag-encoder`'s. The crate knows nothing of SQL.
 
 pub mod config;
 pub mod data;
+pub mod evaluation;
 pub mod loss;
 pub mod optimizer;
+pub mod record;
+pub mod report;
 pub mod trainee;
 
 mod error;

@@ -23,6 +23,7 @@ pub use columns::Columns;
 pub use example::Example;
 pub use random::Random;
 pub use read::for_each_example;
+pub(crate) use read::read_file;
 pub use sampling::{Batch, LastBatch, Order, Rows, Sampler, SamplerSettings, SamplerState};
 pub use source::Source;
 pub use statistics::{Lengths, Repeats};

@@ -1,6 +1,8 @@
 use std::path::Path;
 
-use super::{BadRows, Columns, Example, json_lines, parquet};
+use coderag_core::Hasher;
+
+use super::{BadRows, Columns, Example, InputFile, json_lines, parquet};
 use crate::{Error, Result};
 
 /// Gives each example of a file to `visit`, in order: `.parquet`, or `.jsonl` or `.json` (an object a
@@ -36,4 +38,22 @@ pub fn for_each_example(
     } else {
         Err(Error::UnknownFormat { path: path.to_owned() })
     }
+}
+
+/// [`for_each_example`], and what there is to say of the file.
+pub(crate) fn read_file(
+    path: &Path,
+    columns: &Columns,
+    bad_rows: &mut BadRows,
+    mut visit: impl FnMut(Example) -> Result<()>,
+) -> Result<InputFile> {
+    let mut hasher = Hasher::new();
+    let bytes = hasher.update_file(path)?;
+    let (mut rows, bad_before) = (0, bad_rows.total);
+    for_each_example(path, columns, bad_rows, |example| {
+        rows += 1;
+        visit(example)
+    })?;
+    let bad_rows = bad_rows.total - bad_before;
+    Ok(InputFile { path: path.to_owned(), bytes, sha256: hasher.finish(), rows, bad_rows })
 }

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::candidates::Candidates;
 use super::device_batch::DeviceBatch;
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 ///
 /// The margin of an anchor is its positive's similarity less that of the most similar document that is not
 /// of its group (see [`LossBatch::with_texts`]). Anchors without such a document are left out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchStatistics {
     /// How many anchors the numbers are of.
     pub anchors: usize,
@@ -58,24 +58,29 @@ impl BatchStatistics {
         }
         let (positives, hardest) = (on_host(positives)?, on_host(hardest)?);
         let pairs = positives.into_iter().zip(hardest);
-        let pairs: Vec<(f64, f64)> =
-            pairs.filter(|(_, hardest)| *hardest > f64::NEG_INFINITY).collect();
+        let with_negative = pairs.filter(|(_, hardest)| *hardest > f64::NEG_INFINITY).collect();
+        Ok(Self::of_similarities(with_negative))
+    }
+
+    /// The statistics of anchors, each with the similarities of its positive and of its hardest negative;
+    /// `None` for none.
+    pub(crate) fn of_similarities(pairs: Vec<(f64, f64)>) -> Option<Self> {
         if pairs.is_empty() {
-            return Ok(None);
+            return None;
         }
         let mut margins: Vec<f64> =
             pairs.iter().map(|(positive, other)| positive - other).collect();
         margins.sort_by(f64::total_cmp);
         let anchors = pairs.len();
         let mean = |sum: f64| sum / anchors as f64;
-        Ok(Some(Self {
+        Some(Self {
             anchors,
             accuracy: mean(margins.iter().filter(|margin| **margin > 0.0).count() as f64),
             positive: mean(pairs.iter().map(|(positive, _)| positive).sum()),
             hardest_negative: mean(pairs.iter().map(|(_, other)| other).sum()),
             margin: mean(margins.iter().sum()),
             margin_quantiles: Self::QUANTILES.map(|at| quantile(&margins, at)),
-        }))
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Reads the fixtures that `scripts/reference_losses.py` and `scripts/reference_optimizer.py` make.
+//! Reads the fixtures that `scripts/reference_evaluation.py`, `scripts/reference_losses.py` and
+//! `scripts/reference_optimizer.py` make.
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code, reason = "each test binary uses a part")]
 

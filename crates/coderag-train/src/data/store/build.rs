@@ -4,13 +4,13 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use coderag_core::atomic::AtomicFolder;
-use coderag_core::{Error as CoreError, Hasher, Progress, Unit};
+use coderag_core::{Error as CoreError, Progress, Unit};
 
 use super::super::fingerprint::fingerprint;
 use super::super::statistics::LengthCounts;
-use super::super::{BadRows, Example, OnBadRow, Repeats, Source, for_each_example};
+use super::super::{BadRows, Example, OnBadRow, Repeats, Source, read_file};
 use super::table::{Entry, Table};
-use super::{FINGERPRINTS, InputFile, Manifest, ROWS, SourceRecord, Store, TEXTS, map};
+use super::{FINGERPRINTS, Manifest, ROWS, SourceRecord, Store, TEXTS, map};
 use crate::{Error, Result};
 
 impl Store {
@@ -18,9 +18,10 @@ impl Store {
     /// all; memory does not grow with the sources, but for 16 bytes a row at the end.
     ///
     /// # Errors
-    /// Those of [`for_each_example`], [`Error::BadRows`] where these end the run, [`Error::NoRows`] for
-    /// a source without an example, [`Error::Setting`] for sources that cannot be told apart, and
-    /// [`Error::Core`] when the folder cannot be written; the old one is untouched then.
+    /// Those of [`for_each_example`](crate::data::for_each_example), [`Error::BadRows`] where these end
+    /// the run, [`Error::NoRows`] for a source without an example, [`Error::Setting`] for sources that
+    /// cannot be told apart, and [`Error::Core`] when the folder cannot be written; the old one is
+    /// untouched then.
     pub fn build(
         folder: &Path,
         sources: &[Source],
@@ -102,10 +103,7 @@ fn read(
     let (mut fewest, mut most) = (u32::MAX, 0);
     let mut files = Vec::with_capacity(source.files.len());
     for path in &source.files {
-        let mut hasher = Hasher::new();
-        let bytes = hasher.update_file(path)?;
-        let (mut rows, bad_before) = (0, bad_rows.total);
-        for_each_example(path, &source.columns, bad_rows, |example| {
+        files.push(read_file(path, &source.columns, bad_rows, |example| {
             let lengths = writer.add(&example)?;
             for (index, length) in lengths.iter().enumerate() {
                 if let Some(counts) = counts.get_mut(index.min(2)) {
@@ -114,13 +112,9 @@ fn read(
             }
             let negatives = lengths.len() as u32 - 2;
             (fewest, most) = (fewest.min(negatives), most.max(negatives));
-            rows += 1;
             advance();
             Ok(())
-        })?;
-        let bad_rows = bad_rows.total - bad_before;
-        let (path, sha256) = (path.clone(), hasher.finish());
-        files.push(InputFile { path, bytes, sha256, rows, bad_rows });
+        })?);
     }
     let [anchors, positives, negatives] = counts.map(|counts| counts.lengths());
     Ok(SourceRecord {

@@ -1,0 +1,5 @@
+//! How a run went, for people.
+
+mod summary;
+
+pub use summary::RunSummary;
