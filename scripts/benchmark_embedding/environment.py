@@ -40,20 +40,25 @@ class Environment:
 
     def prepare(self):
         """Makes what is missing, or was made of another model or other packages."""
-        packages = digest(REQUIREMENTS)
-        if marked(self.work / "venv.made") != packages:
-            say(f"installing {REQUIREMENTS.name} into {self.work / 'venv'} (several GB)")
-            venv.create(self.work / "venv", with_pip=True, clear=True)
-            install = ["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]
-            subprocess.run([self.python, *install], check=True)
-            mark(self.work / "venv.made", packages)
+        install_packages(self.work, REQUIREMENTS)
         exporter = HERE / "export_onnx.py"
-        graphs = " ".join([packages, digest(exporter), digest(self.model / "model.safetensors")])
+        graphs = " ".join([digest(REQUIREMENTS), digest(exporter), digest(self.model / "model.safetensors")])
         if marked(self.work / "onnx.made") != graphs:
             say(f"exporting {self.model} to {self.work / 'onnx'}")
             command = [self.python, exporter, self.model, self.work / "onnx"]
             subprocess.run(command, check=True, env=self.variables())
             mark(self.work / "onnx.made", graphs)
+
+
+def install_packages(work, requirements):
+    """Makes `venv` in the working folder unless it is there with these packages."""
+    packages = digest(requirements)
+    if marked(work / "venv.made") != packages:
+        say(f"installing {requirements.name} into {work / 'venv'} (several GB)")
+        venv.create(work / "venv", with_pip=True, clear=True)
+        install = ["-m", "pip", "install", "--quiet", "--requirement", requirements]
+        subprocess.run([work / "venv/bin/python", *install], check=True)
+        mark(work / "venv.made", packages)
 
 
 def say(text):
