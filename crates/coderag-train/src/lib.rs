@@ -2,6 +2,7 @@
 //!
 //! - [`data`]: examples, their store, and the batches they come in;
 //! - [`loss`]: losses over the vectors of a batch, and their gradients;
+//! - [`mining`]: hard negatives for pairs;
 //! - [`optimizer`]: learning rates, AdamW and clipping;
 //! - [`trainee`]: models in training, on the processor or any burn backend;
 //! - [`config`]: a run, as its file describes it;
@@ -15,6 +16,7 @@ pub mod config;
 pub mod data;
 pub mod evaluation;
 pub mod loss;
+pub mod mining;
 pub mod optimizer;
 pub mod record;
 pub mod report;

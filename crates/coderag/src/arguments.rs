@@ -7,6 +7,8 @@ use coderag_corpus::TextFormat;
 use coderag_encoder::engine::Precision;
 use coderag_index::BuildOptions;
 use coderag_index::quantization::Quantization;
+use coderag_train::data::OnBadRow;
+use coderag_train::mining::{MiningSettings, OnTooFew, Sampling};
 
 /// Train embedding models for code and SQL, index schemas, and answer with grounded SQL.
 #[derive(Debug, Parser)]
@@ -72,6 +74,8 @@ pub(crate) enum Command {
     },
     /// Answer a question about a database with SQL.
     Sql(SqlArguments),
+    /// Find hard negatives for pairs: documents near to a query that do not answer it.
+    Mine(MineArguments),
     /// Score predictions.
     Eval {
         #[command(subcommand)]
@@ -382,6 +386,194 @@ pub(crate) enum Format {
     Json,
     /// The rows alone, with a header.
     Csv,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MineArguments {
+    /// The encoder that finds negatives: a name from `coderag models list` or a sentence-transformers
+    /// folder.
+    #[arg(long, default_value = "all-MiniLM-L6-v2")]
+    pub(crate) model: String,
+
+    /// The folder of a LoRA adapter for the encoder, in PEFT's format.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
+
+    /// The number format in which the model computes: f32, bf16 or int8.
+    #[arg(long, default_value_t)]
+    pub(crate) precision: Precision,
+
+    /// Pairs: .parquet, or .jsonl or .json (an object a line, also .gz). Positives of equal anchors are
+    /// positives of each.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    pub(crate) input: Vec<PathBuf>,
+
+    /// The column of the anchors, the texts that are searched with.
+    #[arg(long, default_value = "anchor", value_name = "NAME")]
+    pub(crate) anchor_column: String,
+
+    /// The column of the positives, the texts that should be found.
+    #[arg(long, default_value = "positive", value_name = "NAME")]
+    pub(crate) positive_column: String,
+
+    /// What to do with a row that is no pair.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) on_bad_row: OnBadRowArgument,
+
+    /// Further documents that may be negatives: .txt (one a line), .jsonl, .csv (each also .gz) or
+    /// .parquet.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub(crate) corpus: Vec<PathBuf>,
+
+    /// The field or column of --corpus that holds the text.
+    #[arg(long, default_value = "text", requires = "corpus", value_name = "NAME")]
+    pub(crate) corpus_column: String,
+
+    /// How many negatives a pair gets.
+    #[arg(long, value_name = "N", default_value_t = MiningSettings::default().negatives)]
+    pub(crate) negatives: usize,
+
+    /// Pass over the N nearest documents that pass the filters.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) range_min: usize,
+
+    /// Look at the N nearest documents [default: --range-min, 10 times --negatives where a filter is on,
+    /// and the most positives of an anchor].
+    #[arg(long, value_name = "N")]
+    pub(crate) range_max: Option<usize>,
+
+    /// Keep documents whose score is at most the positive's less X.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) absolute_margin: Option<f32>,
+
+    /// Keep documents whose score is at most the positive's less this part of it; 0.05 is TopK-PercPos
+    /// at 95 %.
+    #[arg(long, value_name = "X", default_value_t = 0.05, conflicts_with = "no_relative_margin")]
+    pub(crate) relative_margin: f32,
+
+    /// Keep documents however near to the positive's score, or above it, they are.
+    #[arg(long)]
+    pub(crate) no_relative_margin: bool,
+
+    /// Keep documents whose score is at most X.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) max_score: Option<f32>,
+
+    /// Keep documents whose score is at least X.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) min_score: Option<f32>,
+
+    /// Which of the documents that remain become negatives: the nearest, or any.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) sampling: SamplingArgument,
+
+    /// What --sampling random draws from.
+    #[arg(long, value_name = "N", default_value_t = MiningSettings::default().seed)]
+    pub(crate) seed: u64,
+
+    /// Ask this language model whether each negative is a right answer after all, and drop those that
+    /// are: a name from `coderag models list`, a GGUF file, or with --judge-endpoint the name that the
+    /// endpoint knows.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) judge: Option<String>,
+
+    /// An OpenAI-compatible endpoint for --judge, such as http://127.0.0.1:8080/v1; it is asked as many
+    /// questions at once as there are --threads.
+    #[arg(long, value_name = "URL", requires = "judge")]
+    pub(crate) judge_endpoint: Option<String>,
+
+    /// The environment variable that holds the endpoint's key.
+    #[arg(
+        long,
+        default_value = "OPENAI_API_KEY",
+        value_name = "NAME",
+        requires = "judge_endpoint"
+    )]
+    pub(crate) judge_api_key_variable: String,
+
+    /// Where the pairs with their negatives go: .parquet, .jsonl or .jsonl.gz. Until they are there,
+    /// FILE.partial holds vectors, and the same command goes on with an interrupted run.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+
+    /// Write a column `scores` too: the positive's similarity, then each negative's.
+    #[arg(long)]
+    pub(crate) scores: bool,
+
+    /// What to do with a pair that has fewer negatives than asked for.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) on_too_few: OnTooFewArgument,
+
+    /// Leave the vectors in FILE.partial, so that the same command with other filters need not embed
+    /// again.
+    #[arg(long)]
+    pub(crate) keep_vectors: bool,
+
+    /// Embed anew instead of going on with the vectors in FILE.partial.
+    #[arg(long)]
+    pub(crate) restart: bool,
+
+    /// Print the summary as JSON on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How many texts are embedded between two writes to FILE.partial.
+    #[arg(long, hide = true, default_value = "8192")]
+    pub(crate) chunk_rows: NonZeroUsize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnBadRowArgument {
+    /// Stop, and name the first ones.
+    #[default]
+    Fail,
+    /// Leave it out.
+    Skip,
+}
+
+impl From<OnBadRowArgument> for OnBadRow {
+    fn from(argument: OnBadRowArgument) -> Self {
+        match argument {
+            OnBadRowArgument::Fail => Self::Fail,
+            OnBadRowArgument::Skip => Self::Skip,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SamplingArgument {
+    /// The nearest.
+    #[default]
+    Top,
+    /// Any, each with the same probability.
+    Random,
+}
+
+impl From<SamplingArgument> for Sampling {
+    fn from(argument: SamplingArgument) -> Self {
+        match argument {
+            SamplingArgument::Top => Self::Top,
+            SamplingArgument::Random => Self::Random,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnTooFewArgument {
+    /// Write it with those that it has.
+    #[default]
+    Keep,
+    /// Leave it out.
+    Drop,
+}
+
+impl From<OnTooFewArgument> for OnTooFew {
+    fn from(argument: OnTooFewArgument) -> Self {
+        match argument {
+            OnTooFewArgument::Keep => Self::Keep,
+            OnTooFewArgument::Drop => Self::Drop,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -37,6 +37,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Embed(command) => commands::embed::run(&session, command),
         Command::Index { command } => commands::index::run(&session, command),
         Command::Sql(command) => commands::sql::run(&session, command),
+        Command::Mine(command) => commands::mine::run(&session, command),
         Command::Eval { command } => commands::eval::run(&session, command),
     }
 }

@@ -8,7 +8,8 @@
 //! is computed by the same operations in the same order, so a text's vector does not depend on what else
 //! is in the call.
 //!
-//! [`TrainingEngine`] is the same for BERT and RoBERTa with a backward pass.
+//! [`TrainingEngine`] is the same for BERT and RoBERTa with a backward pass. [`PackedRows`] lends the kernels to
+//! a search among vectors.
 
 mod attention;
 mod batch;
@@ -22,6 +23,7 @@ mod kernels;
 mod linear;
 mod matrix;
 mod model;
+mod packed_rows;
 mod pooling;
 mod precision;
 mod prepared_input;
@@ -34,6 +36,7 @@ mod workspace;
 
 pub use cpu::Cpu;
 pub use model::{Engine, EngineOptions};
+pub use packed_rows::PackedRows;
 pub use precision::Precision;
 pub use profile::Stage;
 pub use training::{

@@ -3,7 +3,7 @@ use sha2::{Digest as _, Sha256};
 /// 64 bits that tell texts apart: the start of the SHA-256 digest of the text with its white space
 /// collapsed, so that texts that differ in white space alone are equal. Among a million texts two
 /// different ones share theirs with a probability of 3e-8.
-pub(super) fn fingerprint(text: &str, collapsed: &mut String) -> u64 {
+pub(crate) fn fingerprint(text: &str, collapsed: &mut String) -> u64 {
     collapsed.clear();
     for word in text.split_whitespace() {
         collapsed.push_str(word);

@@ -21,6 +21,7 @@ mod store;
 pub use bad_rows::{BadRow, BadRows, OnBadRow};
 pub use columns::Columns;
 pub use example::Example;
+pub(crate) use fingerprint::fingerprint;
 pub use random::Random;
 pub use read::for_each_example;
 pub(crate) use read::read_file;

@@ -38,6 +38,7 @@ pub use matryoshka::Matryoshka;
 pub use ranking::{Direction, Hardness, HardnessMode, MultipleNegativesRanking, Partition};
 pub use similarity::Similarity;
 pub use statistics::BatchStatistics;
+pub(crate) use statistics::quantile;
 
 use crate::{Error, Result};
 use device_batch::DeviceBatch;

@@ -91,7 +91,7 @@ fn on_host<B: Backend>(columns: Vec<Tensor<B, 2>>) -> Result<Vec<f64>> {
 }
 
 /// A quantile of sorted values, at least one, linear between neighbours as numpy's default.
-fn quantile(sorted: &[f64], at: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], at: f64) -> f64 {
     let place = at * (sorted.len() - 1) as f64;
     let (below, above) = (place.floor() as usize, place.ceil() as usize);
     sorted[below] + (sorted[above] - sorted[below]) * place.fract()

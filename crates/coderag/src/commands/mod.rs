@@ -4,6 +4,7 @@ pub(crate) mod embed;
 pub(crate) mod eval;
 pub(crate) mod index;
 pub(crate) mod language_model;
+pub(crate) mod mine;
 pub(crate) mod models;
 pub(crate) mod sql;
 
