@@ -60,7 +60,6 @@ TEXTS = [
     "  two  spaces,\ttabs and\r\nother ends of lines ",
     "UPPER case, lower case, snake_case and CamelCase",
     "x",
-    "",
     # Longer than any limit of the models that are trained here.
     " ".join(f"column_{index} has {index * index} distinct values;" for index in range(400)),
 ]
@@ -85,6 +84,13 @@ class Report:
     def vectors(self, tool, what, ours, theirs, limit=LIMIT):
         found = difference(ours, theirs)
         self.line(tool, what, f"{found:.1e} (limit {limit:.0e})", found <= limit)
+
+    def attempt(self, tool, check, *arguments):
+        """What a check returns; nothing where a tool throws."""
+        try:
+            return check(*arguments, self)
+        except Exception as error:
+            self.problems(tool, "exceptions", [f"{type(error).__name__}: {error}"])
 
     def problems(self, tool, what, problems):
         self.line(tool, what, "none" if not problems else f"{len(problems)}", not problems)
@@ -183,7 +189,7 @@ def check_weights(directory, base, folder, report):
         report.problems(tool, "weights of another shape or type than the base's", differing)
 
 
-def check_adapter(directory, base, adapter, merged, coderag, report):
+def check_adapter(base, adapter, merged, coderag, report):
     ours = coderag.embed(base, "--adapter", adapter, "--prompt", "")
     is_half = any(dtype in ["F16", "BF16"] for _, dtype in layout(base).values())
     limit = HALF_LIMIT if is_half else LIMIT
@@ -316,6 +322,10 @@ def tei_problems(directory):
                 yield f"{module['path']}/model.safetensors is missing"
 
 
+def check_tei(directory, report):
+    report.problems("text-embeddings-inference", "what it cannot start without", list(tei_problems(directory)))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, metavar="MODEL", help="the model that was written")
@@ -337,13 +347,13 @@ def main():
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
         coderag = Coderag(arguments.coderag, Path(folder))
-        merged = check_model(directory, coderag, report)
-        check_transformers(directory, report)
-        if arguments.adapter:
-            base, adapter = arguments.base.resolve(), arguments.adapter.resolve()
-            check_adapter(directory, base, adapter, merged, coderag, report)
-        check_weights(directory, arguments.base and arguments.base.resolve(), Path(folder), report)
-    report.problems("text-embeddings-inference", "what it cannot start without", list(tei_problems(directory)))
+        base = arguments.base and arguments.base.resolve()
+        merged = report.attempt("sentence-transformers", check_model, directory, coderag)
+        report.attempt("transformers", check_transformers, directory)
+        if arguments.adapter and merged is not None:
+            report.attempt("PEFT", check_adapter, base, arguments.adapter.resolve(), merged, coderag)
+        report.attempt("safetensors", check_weights, directory, base, Path(folder))
+    report.attempt("text-embeddings-inference", check_tei, directory)
     sys.exit(1 if report.failed else 0)
 
 
