@@ -1,39 +1,13 @@
 //! Alone in its process, because it counts what the process allocates.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod allocations;
 
+use allocations::peak_of;
 use burn::backend::Flex;
 use burn::tensor::{Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use coderag_train::loss::{Loss, LossBatch, MultipleNegativesRanking};
-
-/// The system's allocator, with the bytes that are allocated and their maximum.
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-
-#[allow(unsafe_code)]
-// SAFETY: every call goes to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let allocated = ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        LARGEST.fetch_max(allocated, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn the_matrix_of_similarities_is_never_whole() {
@@ -49,12 +23,10 @@ fn the_matrix_of_similarities_is_never_whole() {
     let whole_matrix = PAIRS * batch.documents() * size_of::<f32>();
 
     let peak = |rows_per_block: usize| {
-        let before = ALLOCATED.load(Ordering::Relaxed);
-        LARGEST.store(before, Ordering::Relaxed);
-        let result = loss
-            .value_and_gradient::<Autodiff<Flex>>(vectors.clone(), &batch, rows_per_block)
-            .unwrap();
-        (LARGEST.load(Ordering::Relaxed) - before, result)
+        peak_of(|| {
+            loss.value_and_gradient::<Autodiff<Flex>>(vectors.clone(), &batch, rows_per_block)
+                .unwrap()
+        })
     };
     let (in_blocks, cached) = peak(64);
     let (at_once, uncached) = peak(PAIRS);

@@ -286,7 +286,10 @@ fn gradient_checkpointing_changes_nothing_with_dropout_or_without() {
         // Nor is the first block here.
         let last = model.lora_places().pop().unwrap().module;
         let in_last_block = adapter(&model, &[&last], 0.0);
-        for adapter in [None, Some(&everywhere), Some(&in_blocks), Some(&in_last_block)] {
+        let at_both_ends = adapter(&model, &[modules[0], &last], 0.0);
+        for adapter in
+            [None, Some(&everywhere), Some(&in_blocks), Some(&in_last_block), Some(&at_both_ends)]
+        {
             for dropout in dropouts {
                 let mut plain = burn(&model, adapter, dropout, false);
                 let mut checkpointing = burn(&model, adapter, dropout, true);

@@ -38,8 +38,8 @@ enum Remembered<B: AutodiffBackend> {
 struct States<B: AutodiffBackend> {
     batch: TokenBatch<B>,
     seed: u64,
-    /// What entered each block from the lowest trained one on, and what left the last, `[batch * tokens,
-    /// hidden_size]`.
+    /// What entered each block from the lowest that the backward pass goes through, and what left the last,
+    /// `[batch * tokens, hidden_size]`.
     states: Vec<Tensor<B::InnerBackend, 2>>,
 }
 
@@ -71,7 +71,7 @@ impl<B: AutodiffBackend> BurnTrainee<B> {
         &self.model.body
     }
 
-    /// The backward pass from the last block to the lowest trained one, each computed again.
+    /// The backward pass from the last block down, each computed again.
     fn backward_by_layer(&mut self, passed: States<B>, mut gradient: Vectors<Self>) {
         let embeddings_are_trained = self.parameters.include_embeddings();
         let (model, parameters) = (&self.model, &mut self.parameters);
@@ -143,7 +143,7 @@ impl<B: AutodiffBackend> Trainee for BurnTrainee<B> {
         let lowest = self.parameters.lowest_layer();
         let mut states = Vec::new();
         let vectors = model.vectors_without_graph(&batch, seed, |index, state| {
-            if lowest.is_none_or(|lowest| index >= lowest) {
+            if index >= lowest {
                 states.push(state);
             }
         });

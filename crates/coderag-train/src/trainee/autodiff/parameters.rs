@@ -42,9 +42,12 @@ impl<B: Backend> Parameters<B> {
         (parameters, body)
     }
 
-    /// The lowest block with a trained parameter, if any has one.
-    pub(super) fn lowest_layer(&self) -> Option<usize> {
-        self.list.iter().filter_map(|parameter| parameter.place.layer).min()
+    /// The lowest block that a backward pass goes through.
+    pub(super) fn lowest_layer(&self) -> usize {
+        if self.include_embeddings() {
+            return 0;
+        }
+        self.list.iter().filter_map(|parameter| parameter.place.layer).min().unwrap_or(0)
     }
 
     /// Whether a parameter before the first block is trained.
