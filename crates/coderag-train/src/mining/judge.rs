@@ -1,9 +1,8 @@
-use std::ops::ControlFlow;
-
 use coderag_core::{ChatModel, ChatRequest, Message, Progress, Unit};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::mine::AnchorNegatives;
 use super::{Mined, Pairs};
 use crate::Result;
 
@@ -41,7 +40,7 @@ pub fn judge(
     let total: usize = mined.anchors.iter().map(|anchor| anchor.negatives.len()).sum();
     let task = progress.task("judging negatives", Some(total as u64), Unit::Items);
     let anchors = mined.anchors.par_iter_mut().zip(pairs.anchors());
-    let judge_anchor = |(anchor, query): (&mut super::mine::AnchorNegatives, &String)| {
+    let judge_anchor = |(anchor, query): (&mut AnchorNegatives, &String)| {
         let mut judged = Judged::default();
         let mut failed = None;
         anchor.negatives.retain(|negative| {
@@ -82,8 +81,7 @@ fn ask(model: &dyn ChatModel, query: &str, document: &str) -> Result<Option<bool
     let mut request = ChatRequest::new(vec![Message::system(PROMPT), Message::user(question)]);
     // Enough for the word, a mark and the end.
     request.max_tokens = 4;
-    let response = model.chat_streaming(&request, &mut |_| ControlFlow::Continue(()))?;
-    Ok(verdict(&response.text))
+    Ok(verdict(&model.chat(&request)?.text))
 }
 
 fn verdict(answer: &str) -> Option<bool> {

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use coderag_core::{Embeddings, Progress, Unit};
 use coderag_encoder::engine::Cpu;
 use rayon::prelude::*;
@@ -61,6 +63,7 @@ pub fn mine(
     // With room for the positives among the nearest.
     let depth = range.end.saturating_add(most_positives).min(documents.len());
     let cpu = Cpu::detect()?;
+    let started = Instant::now();
     let dimensions = anchors.dimensions();
     let steps = pairs.anchors().len().div_ceil(ANCHORS_AT_ONCE) * blocks(documents.len());
     let task = progress.task("searching for negatives", Some(steps as u64), Unit::Items);
@@ -96,6 +99,7 @@ pub fn mine(
             mined.removed += removed;
         }
     }
+    tracing::info!(anchors = anchors.len(), documents = documents.len(), elapsed = ?started.elapsed(), "searched");
     Ok(mined)
 }
 

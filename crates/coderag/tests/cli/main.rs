@@ -6,4 +6,8 @@ mod bad_input;
 mod embed;
 mod end_to_end;
 mod evaluation;
+mod mine;
+#[allow(dead_code, reason = "written for the tests of coderag-llm")]
+#[path = "../../../coderag-llm/tests/mock_server/mod.rs"]
+mod mock_server;
 mod program;

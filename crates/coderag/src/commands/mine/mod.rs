@@ -5,14 +5,15 @@ mod vectors;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use coderag_core::{
-    Digest, Embedder as _, Error as CoreError, Hasher, Progress as _, Unit, atomic,
+    Digest, Embedder as _, Embeddings, Error as CoreError, Hasher, Progress as _, Unit, atomic,
 };
 use coderag_corpus::TextSource;
+use coderag_train::Error;
 use coderag_train::data::{Columns, InputFile, Source};
 use coderag_train::mining::{
-    Judged, Layout, MiningReport, MiningSettings, PROMPT, Pairs, judge, mine, write,
+    Judged, Layout, MiningReport, MiningSettings, OnTooFew, PROMPT, Pairs, judge, mine, write,
 };
 use serde::Serialize;
 
@@ -27,7 +28,7 @@ struct Record<'a> {
     coderag_version: &'a str,
     model: RecordedModel<'a>,
     settings: &'a MiningSettings,
-    on_too_few: coderag_train::mining::OnTooFew,
+    on_too_few: OnTooFew,
     judge: Option<RecordedJudge<'a>>,
     columns: &'a Columns,
     inputs: &'a [InputFile],
@@ -78,8 +79,10 @@ pub(crate) fn run(session: &Session, arguments: &MineArguments) -> Result<()> {
     }
     let settings = settings(arguments);
     settings.range(1)?;
+    let names: Vec<String> =
+        arguments.input.iter().map(|path| path.display().to_string()).collect();
     let source = Source {
-        name: "the input".to_owned(),
+        name: names.join(", "),
         files: arguments.input.clone(),
         columns: Columns {
             anchor: arguments.anchor_column.clone(),
@@ -89,7 +92,8 @@ pub(crate) fn run(session: &Session, arguments: &MineArguments) -> Result<()> {
         weight: None,
     };
     let sources = [source];
-    let mut pairs = Pairs::read(&sources, arguments.on_bad_row.into(), &session.progress)?;
+    let mut pairs = Pairs::read(&sources, arguments.on_bad_row.into(), &session.progress)
+        .map_err(in_words_of_the_command)?;
     let corpus = add_corpus(session, arguments, &mut pairs)?;
     settings.range(pairs.most_positives())?;
 
@@ -104,29 +108,20 @@ pub(crate) fn run(session: &Session, arguments: &MineArguments) -> Result<()> {
         corpus: corpus.iter().map(|file| file.sha256).collect(),
         corpus_column: &arguments.corpus_column,
     };
-    let vectors = Vectors::open(arguments, &vectors_settings)?;
-    let result = vectors.embed(session, &encoder, &pairs, arguments.chunk_rows);
-    let report = result.and_then(|(vectors, anchors, documents)| {
-        drop(encoder);
-        let mut mined = mine(&pairs, &anchors, &documents, &settings, &session.progress)?;
-        drop((anchors, documents));
-        let judged = match judge_arguments(arguments) {
-            Some(named) => {
-                let model = language_model::open(session, &named)?;
-                Some(judge(&pairs, &mut mined, &*model, &session.progress)?)
-            }
-            None => None,
-        };
-        let layout = Layout {
-            negatives: settings.negatives,
-            on_too_few: arguments.on_too_few.into(),
-            scores: arguments.scores,
-        };
-        let written = write(&arguments.output, &pairs, &mined, &layout, &session.progress)?;
-        let mining = MiningReport::new(&pairs, &mined, written);
-        Ok((vectors, Report { mining, judged }))
-    });
-    let (vectors, report) = report?;
+    let mut vectors = Vectors::open(arguments, &vectors_settings)?;
+    let report = vectors.embed(session, &encoder, &pairs, arguments.chunk_rows).and_then(
+        |(anchors, documents)| {
+            drop(encoder);
+            find(session, arguments, &settings, &pairs, anchors, documents)
+        },
+    );
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            vectors.keep_for_another_run();
+            return Err(error);
+        }
+    };
     let record = Record {
         coderag_version: env!("CARGO_PKG_VERSION"),
         model: RecordedModel {
@@ -158,6 +153,33 @@ pub(crate) fn run(session: &Session, arguments: &MineArguments) -> Result<()> {
     Ok(())
 }
 
+/// Mines, judges and writes, now that all texts are embedded.
+fn find(
+    session: &Session,
+    arguments: &MineArguments,
+    settings: &MiningSettings,
+    pairs: &Pairs,
+    anchors: Embeddings,
+    documents: Embeddings,
+) -> Result<Report> {
+    let mut mined = mine(pairs, &anchors, &documents, settings, &session.progress)?;
+    drop((anchors, documents));
+    let judged = match judge_arguments(arguments) {
+        Some(named) => {
+            let model = language_model::open(session, &named)?;
+            Some(judge(pairs, &mut mined, &*model, &session.progress)?)
+        }
+        None => None,
+    };
+    let layout = Layout {
+        negatives: settings.negatives,
+        on_too_few: arguments.on_too_few.into(),
+        scores: arguments.scores,
+    };
+    let written = write(&arguments.output, pairs, &mined, &layout, &session.progress)?;
+    Ok(Report { mining: MiningReport::new(pairs, &mined, written), judged })
+}
+
 fn settings(arguments: &MineArguments) -> MiningSettings {
     MiningSettings {
         negatives: arguments.negatives,
@@ -178,6 +200,22 @@ fn judge_arguments(arguments: &MineArguments) -> Option<LanguageModelArguments> 
         endpoint: arguments.judge_endpoint.clone(),
         api_key_variable: arguments.judge_api_key_variable.clone(),
     })
+}
+
+/// The library's advice is for a configuration file.
+fn in_words_of_the_command(error: Error) -> anyhow::Error {
+    match error {
+        Error::BadRows { bad_rows } => {
+            anyhow!("{bad_rows}; correct them, or leave them out with --on-bad-row skip")
+        }
+        Error::MissingColumn { path, column, found } => anyhow!(
+            "{} has no column `{column}`, only `{}`; name the columns with --anchor-column and \
+             --positive-column",
+            path.display(),
+            found.join("`, `")
+        ),
+        error => error.into(),
+    }
 }
 
 /// Adds the texts of `--corpus` to the documents.

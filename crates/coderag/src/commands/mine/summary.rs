@@ -7,18 +7,17 @@ use crate::output;
 pub(super) fn print(report: &MiningReport, judged: Option<&Judged>, arguments: &MineArguments) {
     let MiningReport { pairs, anchors, documents, removed, written, .. } = report;
     output::note(format_args!("{pairs} pairs of {anchors} anchors and {documents} documents"));
-    output::note(format_args!(
-        "{} candidates; removed: {}",
-        removed.candidates,
-        [
-            ("absolute margin", removed.absolute_margin),
-            ("relative margin", removed.relative_margin),
-            ("max score", removed.max_score),
-            ("min score", removed.min_score),
-        ]
-        .map(|(filter, count)| format!("{filter} {count}"))
-        .join(", ")
-    ));
+    let filters: Vec<String> = [
+        ("the absolute margin", removed.absolute_margin),
+        ("the relative margin", removed.relative_margin),
+        ("the greatest score", removed.max_score),
+        ("the least score", removed.min_score),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .map(|(filter, count)| format!("; removed by {filter}: {count}"))
+    .collect();
+    output::note(format_args!("{} candidates{}", removed.candidates, filters.concat()));
     let row = |scores: &[f64; 5]| scores.map(|score| format!("{score:7.4}")).join(" ");
     let places = QUANTILES.map(|at| format!("{:6.0}%", at * 100.0)).join(" ");
     output::note(format_args!("similarity  {places}"));

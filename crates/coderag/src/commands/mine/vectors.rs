@@ -37,31 +37,15 @@ impl Vectors {
         Ok(Self(begin(&arguments.output, settings)?))
     }
 
-    /// Embeds what is not in a chunk yet, and returns the vectors of the anchors and the documents.
+    /// Embeds what is not in a chunk yet, and returns the vectors of the anchors and of the documents.
     pub(super) fn embed(
-        mut self,
+        &mut self,
         session: &Session,
         encoder: &CpuEncoder,
         pairs: &Pairs,
         chunk_rows: NonZeroUsize,
-    ) -> Result<(Self, Embeddings, Embeddings)> {
-        let result = self.embed_missing(session, encoder, pairs, chunk_rows);
-        let rows = self.0.rows();
-        match result {
-            Ok(()) => {}
-            Err(error) if rows == 0 => {
-                // What went wrong first is what the user should read.
-                let _ = self.0.remove();
-                return Err(error);
-            }
-            Err(error) => {
-                output::note(format_args!(
-                    "the vectors of the first {rows} texts are kept in {}; the same command goes on from there",
-                    self.0.path().display()
-                ));
-                return Err(error);
-            }
-        }
+    ) -> Result<(Embeddings, Embeddings)> {
+        self.embed_missing(session, encoder, pairs, chunk_rows)?;
         let (documents, anchors) = (pairs.documents().len(), pairs.anchors().len());
         let mut dimensions = 1;
         let mut values = [Vec::new(), Vec::new()];
@@ -83,7 +67,7 @@ impl Vectors {
         }
         let [documents, anchors] = values;
         let embeddings = |values| Embeddings::new(dimensions, values);
-        Ok((self, embeddings(anchors)?, embeddings(documents)?))
+        Ok((embeddings(anchors)?, embeddings(documents)?))
     }
 
     fn embed_missing(
@@ -118,6 +102,20 @@ impl Vectors {
             done = done.saturating_sub(texts.len());
         }
         Ok(())
+    }
+
+    /// Says where the vectors are that a run which failed leaves behind, or removes a folder without any.
+    pub(super) fn keep_for_another_run(self) {
+        let rows = self.0.rows();
+        if rows == 0 {
+            // What went wrong first is what the user should read.
+            let _ = self.0.remove();
+            return;
+        }
+        output::note(format_args!(
+            "the vectors of {rows} texts are kept in {}; the same command goes on from there",
+            self.0.path().display()
+        ));
     }
 
     /// Removes the vectors, unless they are to be kept.
