@@ -8,7 +8,7 @@
 //! - [`config`]: a run, as its file describes it;
 //! - [`evaluation`]: how well a model finds documents;
 //! - [`record`]: what a run writes down as it goes;
-//! - [`report`]: what is told of it afterwards.
+//! - [`report`] and [`model_card`]: what is told of it afterwards.
 //!
 //! The models are `coderag-encoder`'s. The crate knows nothing of SQL.
 
@@ -17,6 +17,7 @@ pub mod data;
 pub mod evaluation;
 pub mod loss;
 pub mod mining;
+pub mod model_card;
 pub mod optimizer;
 pub mod record;
 pub mod report;

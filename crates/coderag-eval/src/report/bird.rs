@@ -2,7 +2,7 @@ use super::databases::DatabaseTable;
 use super::definitions::{Definitions, INTERVAL};
 use super::level_chart::{Level, LevelChart, LevelTable, Mean};
 use super::outcomes::Outcomes;
-use super::page::{About, Page, Section};
+use super::page::{About, Section, page};
 use super::question::{Metric, Question, Questions};
 use super::question_table::QuestionTable;
 use super::scores::{Score, Scores};
@@ -26,7 +26,7 @@ pub fn bird_html_report(about: &About, summary: &BirdSummary, scores: &[BirdScor
     let mut add = |id, title, content| sections.push(Section { id, title, content });
     if scores.is_empty() {
         add("scores", "Scores", "<p>There are no questions.</p>\n".to_owned());
-        return Page { about, sections: &sections }.to_string();
+        return page(about, &sections);
     }
     let with_efficiency = summary.levels.iter().any(|(_, level)| level.r_ves.is_some());
     let levels: Vec<Level> = (summary.levels.iter())
@@ -72,7 +72,7 @@ pub fn bird_html_report(about: &About, summary: &BirdSummary, scores: &[BirdScor
     add("databases", "By database", DatabaseTable(&questions).to_string());
     add("questions", "Questions", QuestionTable(&questions).to_string());
     add("definitions", "What the words mean", definitions(with_efficiency).to_string());
-    Page { about, sections: &sections }.to_string()
+    page(about, &sections)
 }
 
 fn of_mean(percent: f64) -> Mean {

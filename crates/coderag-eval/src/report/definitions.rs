@@ -1,7 +1,8 @@
 use std::fmt::{self, Display};
 
 /// What the words of a report mean, by word.
-pub(super) struct Definitions(pub(super) Vec<(&'static str, &'static str)>);
+#[derive(Clone, Debug)]
+pub struct Definitions(pub Vec<(&'static str, &'static str)>);
 
 impl Display for Definitions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

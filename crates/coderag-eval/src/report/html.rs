@@ -6,7 +6,7 @@ use super::disagreements::Disagreements;
 use super::level_chart::{Level, LevelChart, LevelTable, Mean};
 use super::markup::{Count, share};
 use super::outcomes::Outcomes;
-use super::page::{About, Page, Section};
+use super::page::{About, Section, page};
 use super::question_table::QuestionTable;
 use super::scores::{Score, Scores};
 use crate::scoring::QuestionScore;
@@ -20,7 +20,7 @@ pub fn html_report(about: &About, summary: &Summary, scores: &[QuestionScore]) -
     let mut add = |id, title, content| sections.push(Section { id, title, content });
     if scores.is_empty() {
         add("scores", "Scores", "<p>There are no questions.</p>\n".to_owned());
-        return Page { about, sections: &sections }.to_string();
+        return page(about, &sections);
     }
     let computed = Computed::of(summary);
     let metrics = computed.names();
@@ -53,7 +53,7 @@ pub fn html_report(about: &About, summary: &Summary, scores: &[QuestionScore]) -
     }
     add("questions", "Questions", QuestionTable(&questions).to_string());
     add("definitions", "What the words mean", definitions(computed).to_string());
-    Page { about, sections: &sections }.to_string()
+    page(about, &sections)
 }
 
 fn level(name: &str, scores: &LevelScores, computed: Computed) -> Level {

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Write as _};
 
 /// Text from outside: marked up it shows as it is, whatever it holds.
-#[derive(Clone, Copy)]
-pub(super) struct Escaped<'t>(pub(super) &'t str);
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'t>(pub &'t str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +37,8 @@ fn picture(control: char) -> char {
 }
 
 /// SQL in a block of its own, of which at most so many characters are shown.
-pub(super) struct Code<'t>(pub(super) &'t str);
+#[derive(Clone, Copy, Debug)]
+pub struct Code<'t>(pub &'t str);
 
 /// A model that repeats itself writes much more than anyone reads.
 const MOST_CHARACTERS: usize = 2_000;
@@ -60,8 +61,8 @@ impl Display for Code<'_> {
 }
 
 /// A count with its thousands apart.
-#[derive(Clone, Copy)]
-pub(super) struct Count(pub(super) usize);
+#[derive(Clone, Copy, Debug)]
+pub struct Count(pub usize);
 
 impl Display for Count {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,8 +78,8 @@ impl Display for Count {
 }
 
 /// A share in percent, with one decimal.
-#[derive(Clone, Copy)]
-pub(super) struct Percent(pub(super) f64);
+#[derive(Clone, Copy, Debug)]
+pub struct Percent(pub f64);
 
 impl Display for Percent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

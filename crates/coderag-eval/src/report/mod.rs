@@ -2,6 +2,8 @@
 //! the components, the databases, where the metrics disagree, and the questions themselves.
 //!
 //! The file is valid XML besides. Without JavaScript only the filters of the questions are missing.
+//!
+//! [`Page`], [`Definitions`] and [`markup`] are for reports of anything.
 
 mod bird;
 mod components;
@@ -12,7 +14,7 @@ mod disagreements;
 mod html;
 mod interval;
 mod level_chart;
-mod markup;
+pub mod markup;
 mod outcomes;
 mod page;
 mod question;
@@ -20,5 +22,6 @@ mod question_table;
 mod scores;
 
 pub use bird::bird_html_report;
+pub use definitions::Definitions;
 pub use html::html_report;
-pub use page::About;
+pub use page::{About, Page, Section};

@@ -11,19 +11,33 @@ pub struct About {
     pub facts: Vec<(String, String)>,
 }
 
-/// A part of the page.
-pub(super) struct Section {
+/// A part of a page.
+#[derive(Clone, Debug)]
+pub struct Section {
     /// What links point to.
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
+    pub id: &'static str,
+    /// The heading.
+    pub title: &'static str,
     /// The marked-up content.
-    pub(super) content: String,
+    pub content: String,
 }
 
-/// The whole file.
-pub(super) struct Page<'p> {
-    pub(super) about: &'p About,
-    pub(super) sections: &'p [Section],
+/// A whole file of HTML, which is valid XML besides and needs nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'p> {
+    /// What it is about.
+    pub about: &'p About,
+    /// Its parts.
+    pub sections: &'p [Section],
+    /// CSS, after that which all pages have.
+    pub style: &'p str,
+    /// JavaScript; without `&` and `<`, which XML and HTML take differently.
+    pub script: &'p str,
+}
+
+/// The file of a report of scores.
+pub(super) fn page(about: &About, sections: &[Section]) -> String {
+    Page { about, sections, style: "", script: include_str!("report.js") }.to_string()
 }
 
 impl Display for Page<'_> {
@@ -42,11 +56,12 @@ impl Display for Page<'_> {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
              <meta name=\"color-scheme\" content=\"light dark\"/>\n\
              <title>{title}</title>\n\
-             <style>\n{}</style>\n\
+             <style>\n{}{}</style>\n\
              </head>\n\
              <body>\n\
              <header>\n<h1>{title}</h1>",
             include_str!("report.css"),
+            self.style,
         )?;
         if !self.about.facts.is_empty() {
             writeln!(formatter, "<dl class=\"facts\">")?;
@@ -67,10 +82,6 @@ impl Display for Page<'_> {
                  <h2 id=\"{id}-title\">{title}</h2>\n{content}</section>"
             )?;
         }
-        writeln!(
-            formatter,
-            "</main>\n<script>\n{}</script>\n</body>\n</html>",
-            include_str!("report.js")
-        )
+        writeln!(formatter, "</main>\n<script>\n{}</script>\n</body>\n</html>", self.script)
     }
 }

@@ -6,7 +6,7 @@ mod too_easy;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use log::MetricsLog;
-pub use too_easy::too_easy;
+pub use too_easy::{TOO_EASY_STEPS, too_easy};
 
 use crate::evaluation::Scores;
 use crate::loss::BatchStatistics;
@@ -22,6 +22,22 @@ pub enum Record {
 }
 
 impl Record {
+    /// The step that it is of, if it is of one.
+    pub fn as_step(&self) -> Option<&StepRecord> {
+        match self {
+            Self::Step(record) => Some(record),
+            Self::Evaluation(_) => None,
+        }
+    }
+
+    /// The measurement that it is, if it is one.
+    pub fn as_evaluation(&self) -> Option<&EvaluationRecord> {
+        match self {
+            Self::Step(_) => None,
+            Self::Evaluation(record) => Some(record),
+        }
+    }
+
     /// How many steps were done when it was written.
     pub fn step(&self) -> u64 {
         match self {

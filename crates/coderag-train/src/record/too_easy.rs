@@ -1,7 +1,7 @@
 use super::StepRecord;
 
-/// How many steps are looked at: enough that a few easy batches are no reason for alarm.
-const STEPS: usize = 50;
+/// How many steps [`too_easy`] looks at: enough that a few easy batches are no reason for alarm.
+pub const TOO_EASY_STEPS: usize = 50;
 
 /// Of softmax losses, in nats. The positive then has `exp(-0.02)`, 98 % of the probability, so that what
 /// moves a pair's vectors, the 2 % that are missing, is a fiftieth of what it is at the worst.
@@ -21,9 +21,13 @@ const LARGE_MARGIN: f64 = 0.3;
 /// batch that is near 1 with a large margin. For distillation the advice is wrong: a small loss is its aim.
 pub fn too_easy(recent: &[StepRecord]) -> Option<String> {
     let stage = recent.last()?.stage;
-    let latest: Vec<&StepRecord> =
-        recent.iter().rev().take_while(|record| record.stage == stage).take(STEPS).collect();
-    if latest.len() < STEPS {
+    let latest: Vec<&StepRecord> = recent
+        .iter()
+        .rev()
+        .take_while(|record| record.stage == stage)
+        .take(TOO_EASY_STEPS)
+        .collect();
+    if latest.len() < TOO_EASY_STEPS {
         return None;
     }
     let loss = mean(latest.iter().map(|record| record.loss))?;
@@ -41,9 +45,9 @@ pub fn too_easy(recent: &[StepRecord]) -> Option<String> {
         _ => return None,
     };
     Some(format!(
-        "the negatives are too easy to learn from: over the last {STEPS} steps {finding}. Mine harder \
-         negatives with `coderag mine`, take larger batches (`batch_size`, with `texts_at_once` where memory \
-         is short), or draw each batch from one source (`same_source_per_batch = true`)"
+        "the negatives are too easy to learn from: over the last {TOO_EASY_STEPS} steps {finding}. Mine \
+         harder negatives with `coderag mine`, take larger batches (`batch_size`, with `texts_at_once` where \
+         memory is short), or draw each batch from one source (`same_source_per_batch = true`)"
     ))
 }
 

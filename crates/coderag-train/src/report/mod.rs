@@ -1,5 +1,15 @@
 //! How a run went, for people.
 
+mod axis;
+mod bins;
+mod charts;
+mod data_table;
+mod figures;
+mod html;
+mod line_chart;
+mod scores_table;
 mod summary;
 
+pub(crate) use figures::Duration;
+pub use html::write_html;
 pub use summary::RunSummary;
