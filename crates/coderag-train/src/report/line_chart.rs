@@ -157,7 +157,10 @@ impl LineChart<'_> {
     /// The axis of the values, and how many points are above it: a few extreme ones must not press all others
     /// to the ground.
     fn values(&self) -> (Axis, usize) {
-        let points = || self.lines.iter().flat_map(|line| &line.points);
+        // A smoothed line only repeats what the band beneath it has.
+        let has_band = self.lines.iter().any(|line| line.kind == Kind::Band);
+        let lines = || self.lines.iter().filter(|line| !has_band || line.kind == Kind::Band);
+        let points = || lines().flat_map(|line| &line.points);
         let mut highest: Vec<f64> = points().map(|point| point.highest).collect();
         highest.sort_by(f64::total_cmp);
         let high = highest.last().copied().unwrap_or(1.0);
