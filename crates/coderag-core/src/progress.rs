@@ -17,6 +17,9 @@ pub trait Progress: Send + Sync {
 pub trait ProgressTask: Send + Sync {
     /// Adds finished work.
     fn advance(&self, amount: u64);
+
+    /// Says how it goes, such as `loss 0.43`.
+    fn describe(&self, _text: &str) {}
 }
 
 /// Reports nothing.

@@ -60,6 +60,16 @@ impl ModelDirectory {
         &self.pipeline.settings.weights
     }
 
+    /// How many parameters the body has.
+    ///
+    /// # Errors
+    /// As for the weights in [`ModelDirectory::open`].
+    pub fn parameters(&self) -> Result<u64> {
+        let checkpoint = Checkpoint::open(self.weights(), self.architecture().checkpoint_names())?;
+        let tensors = checkpoint.into_tensors().into_values();
+        Ok(tensors.map(|tensor| tensor.shape().iter().product::<usize>() as u64).sum())
+    }
+
     /// The longest sequence in tokens, special tokens included.
     pub fn max_tokens(&self) -> usize {
         self.pipeline.settings.max_tokens

@@ -224,6 +224,7 @@ impl StageConfig {
             "max_gradient_norm",
             "must be above 0",
         )?;
+        refuse(self.batches.seed != 0, "batches.seed", "is not for a run; set the run's `seed`")?;
         refuse(self.accumulate == 0, "accumulate", "must be at least 1")?;
         refuse(self.texts_at_once == Some(0), "texts_at_once", "must be at least 1")?;
         refuse(

@@ -31,6 +31,32 @@ pub enum Error {
     #[error("cannot compute the loss")]
     Backend(#[source] BoxError),
 
+    /// A folder that is to hold a run holds something else.
+    #[error(
+        "{} has files in it and is no run's folder: there is no `run.json`; choose another folder",
+        path.display()
+    )]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// Another process works on the run.
+    #[error("another process works on the run in {}; wait for it or stop it", path.display())]
+    RunInUse {
+        /// The run's folder.
+        path: PathBuf,
+    },
+
+    /// A file of a run's folder is not what this version writes.
+    #[error("{} cannot be used: {problem}; begin the run anew with `--restart`", path.display())]
+    DamagedRun {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// Vectors do not fit the development set.
     #[error("the model cannot be measured: {0}")]
     Evaluation(String),
@@ -48,6 +74,59 @@ pub enum Error {
         line: u64,
         /// What is wrong with it.
         problem: String,
+    },
+
+    /// A run is to go on with settings that would make another run of it.
+    #[error(
+        "the run cannot go on, because its settings have changed: {}; restore them, or begin anew with \
+         `--restart`",
+        changes.join(", ")
+    )]
+    SettingsChanged {
+        /// What changed.
+        changes: Vec<String>,
+    },
+
+    /// A run is to go on with another model than it began with.
+    #[error(
+        "the model in {} is not the one that the run began with; restore it, or begin anew with \
+         `--restart`",
+        path.display()
+    )]
+    ModelChanged {
+        /// The model's folder.
+        path: PathBuf,
+    },
+
+    /// The loss or the gradients are no numbers any more.
+    #[error(
+        "step {step}: {problem}, so the run was stopped{}; lower `learning_rate`, set \
+         `max_gradient_norm` or train with `precision = \"f32\"`, and run the same command to go on from \
+         there",
+        last_good(checkpoint)
+    )]
+    Diverged {
+        /// The step, counted from 1.
+        step: u64,
+        /// What is no number.
+        problem: String,
+        /// The last checkpoint.
+        checkpoint: Option<PathBuf>,
+    },
+
+    /// A checkpoint could not be written.
+    #[error(
+        "the checkpoint of step {step} could not be written{}; make room or remove the cause, and run the \
+         same command to go on from there",
+        last_good(last)
+    )]
+    Checkpoint {
+        /// The step, counted from 1.
+        step: u64,
+        /// The last checkpoint that is there.
+        last: Option<PathBuf>,
+        /// The cause.
+        source: Box<Error>,
     },
 
     /// A setting is out of range, or does not go with another.
@@ -194,6 +273,11 @@ pub enum Error {
         /// The examples of the largest batch there could be.
         largest: usize,
     },
+}
+
+fn last_good(checkpoint: &Option<PathBuf>) -> String {
+    let told = |path: &PathBuf| format!("; the last good checkpoint is {}", path.display());
+    checkpoint.as_ref().map(told).unwrap_or_default()
 }
 
 fn list(names: &[String]) -> String {

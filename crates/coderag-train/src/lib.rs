@@ -8,7 +8,8 @@
 //! - [`config`]: a run, as its file describes it;
 //! - [`evaluation`]: how well a model finds documents;
 //! - [`record`]: what a run writes down as it goes;
-//! - [`report`] and [`model_card`]: what is told of it afterwards.
+//! - [`report`] and [`model_card`]: what is told of it afterwards;
+//! - [`run`]: a run from its settings to a trained model.
 //!
 //! The models are `coderag-encoder`'s. The crate knows nothing of SQL.
 
@@ -21,6 +22,7 @@ pub mod model_card;
 pub mod optimizer;
 pub mod record;
 pub mod report;
+pub mod run;
 pub mod trainee;
 
 mod error;

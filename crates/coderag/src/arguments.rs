@@ -67,6 +67,8 @@ pub(crate) enum Command {
     },
     /// Turn texts into vectors.
     Embed(EmbedArguments),
+    /// Fine-tune an encoder on pairs of texts.
+    Train(TrainArguments),
     /// Build and search vector indexes over database schemas.
     Index {
         #[command(subcommand)]
@@ -108,6 +110,29 @@ pub(crate) enum ModelsCommand {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArguments {
+    /// The run's settings; configs/train.toml explains them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+
+    /// The run's folder. A run that was interrupted goes on from its last checkpoint there.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
+
+    /// Remove what an earlier run left in the folder, and begin anew.
+    #[arg(long)]
+    pub(crate) restart: bool,
+
+    /// Stop after this many steps, as Ctrl-C does; the same command goes on.
+    #[arg(long, value_name = "N")]
+    pub(crate) stop_after: Option<u64>,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -35,6 +35,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.command {
         Command::Models { command } => commands::models::run(&session, command),
         Command::Embed(command) => commands::embed::run(&session, command),
+        Command::Train(command) => commands::train::run(&session, command),
         Command::Index { command } => commands::index::run(&session, command),
         Command::Sql(command) => commands::sql::run(&session, command),
         Command::Mine(command) => commands::mine::run(&session, command),

@@ -18,9 +18,11 @@ impl Progress for ProgressBars {
             if self.hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let counts = match (total, unit) {
             (Some(_), Unit::Bytes) => {
-                "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta_precise} left"
+                "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta_precise} left {msg}"
             }
-            (Some(_), Unit::Items) => "{bar:30} {human_pos}/{human_len} {rate} {eta_precise} left",
+            (Some(_), Unit::Items) => {
+                "{bar:30} {human_pos}/{human_len} {rate} {eta_precise} left {msg}"
+            }
             (None, Unit::Bytes) => "{spinner} {bytes} {bytes_per_sec}",
             (None, Unit::Items) => "{spinner} {human_pos} {rate} {elapsed_precise}",
         };
@@ -45,6 +47,10 @@ struct Bar(ProgressBar);
 impl ProgressTask for Bar {
     fn advance(&self, amount: u64) {
         self.0.inc(amount);
+    }
+
+    fn describe(&self, text: &str) {
+        self.0.set_message(text.to_owned());
     }
 }
 
@@ -72,5 +78,9 @@ impl Progress for Shared {
 impl ProgressTask for Shared {
     fn advance(&self, amount: u64) {
         self.0.advance(amount);
+    }
+
+    fn describe(&self, text: &str) {
+        self.0.describe(text);
     }
 }

@@ -37,6 +37,7 @@ pub use margin_mse::MarginMse;
 pub use matryoshka::Matryoshka;
 pub use ranking::{Direction, Hardness, HardnessMode, MultipleNegativesRanking, Partition};
 pub use similarity::Similarity;
+pub(crate) use similarity::normalize;
 pub use statistics::BatchStatistics;
 pub(crate) use statistics::quantile;
 
@@ -77,6 +78,16 @@ impl Loss {
         match self {
             Self::Matryoshka(matryoshka) => Self::Matryoshka(matryoshka.at_step(seed, step)),
             other => other.clone(),
+        }
+    }
+
+    /// Whether a small loss means that positives are told from negatives, and not that a teacher is
+    /// imitated.
+    pub(crate) fn ranks(&self) -> bool {
+        match self {
+            Self::MultipleNegativesRanking(_) => true,
+            Self::MarginMse(_) | Self::KlDivergence(_) => false,
+            Self::Matryoshka(matryoshka) => matryoshka.loss.ranks(),
         }
     }
 

@@ -23,7 +23,7 @@ impl Similarity {
 }
 
 /// Rows of unit length, `x / max(‖x‖, 1e-12)`, as `torch.nn.functional.normalize`.
-pub(super) fn normalize<B: Backend>(vectors: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(crate) fn normalize<B: Backend>(vectors: Tensor<B, 2>) -> Tensor<B, 2> {
     /// The square of torch's 1e-12. Clamped before the root, whose slope at 0 is infinite.
     const LEAST_SQUARE: f64 = 1e-24;
     let norms = vectors.clone().square().sum_dim(1).clamp_min(LEAST_SQUARE).sqrt();

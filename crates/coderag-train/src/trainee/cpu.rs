@@ -7,9 +7,9 @@ use coderag_encoder::ModelDirectory;
 use coderag_encoder::engine::{Tape, Trainable, TrainingEngine, TrainingOptions};
 
 use super::state::check_state;
-use super::{ParameterState, Trainee, TraineeState, Update, Vectors, no_forward_pass};
+use super::{ParameterState, Trainee, TraineeState, Update, Vectors, no_forward_pass, values_of};
+use crate::Result;
 use crate::optimizer::{Moments, clip_gradient_norm, decays};
-use crate::{Error, Result};
 
 /// A BERT or RoBERTa in training on the processor, with kernels of our own.
 #[derive(Debug)]
@@ -58,11 +58,7 @@ impl Trainee for CpuTrainee {
 
     fn backward(&mut self, gradient: Vectors<Self>) -> Result<()> {
         let Some(tape) = self.tape.take() else { return Err(no_forward_pass()) };
-        let values = gradient
-            .into_data()
-            .into_vec::<f32>()
-            .map_err(|error| Error::Backend(format!("{error:?}").into()))?;
-        Ok(self.engine.backward(tape, &values)?)
+        Ok(self.engine.backward(tape, &values_of(gradient)?)?)
     }
 
     fn step(&mut self, update: &Update) -> Result<f64> {

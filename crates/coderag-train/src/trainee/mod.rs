@@ -9,7 +9,7 @@ pub use cpu::CpuTrainee;
 pub use state::{ParameterState, TraineeState};
 
 use burn::tensor::Tensor;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 
 use crate::optimizer::AdamW;
 use crate::{Error, Result};
@@ -55,7 +55,8 @@ pub trait Trainee {
     /// [`Error::Backend`](crate::Error::Backend) when the device fails.
     fn state(&mut self) -> Result<TraineeState>;
 
-    /// Puts the trainee where another stood.
+    /// Puts the trainee where another stood; where a parameter comes without moments, the optimizer
+    /// remembers nothing of it.
     ///
     /// # Errors
     /// [`Error::Optimizer`](crate::Error::Optimizer) when the state is another model's; then nothing is changed.
@@ -70,6 +71,12 @@ fn no_forward_pass() -> Error {
 
 /// `[sequences, dim]`, without a graph.
 pub type Vectors<T> = Tensor<<<T as Trainee>::Backend as AutodiffBackend>::InnerBackend, 2>;
+
+/// The numbers of vectors, row by row.
+pub(crate) fn values_of<B: Backend>(vectors: Tensor<B, 2>) -> Result<Vec<f32>> {
+    let data = vectors.try_into_data().map_err(|error| Error::Backend(error.into()))?;
+    data.convert::<f32>().into_vec().map_err(|error| Error::Backend(format!("{error:?}").into()))
+}
 
 /// A step of the optimizer.
 #[derive(Clone, Copy, Debug)]

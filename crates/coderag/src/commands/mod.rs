@@ -7,6 +7,7 @@ pub(crate) mod language_model;
 pub(crate) mod mine;
 pub(crate) mod models;
 pub(crate) mod sql;
+pub(crate) mod train;
 
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;

@@ -1,0 +1,88 @@
+use burn::backend::Flex;
+use burn_autodiff::Autodiff;
+use coderag_encoder::engine::{Dropout, Trainable, TrainingOptions, TrainingPrecision};
+use coderag_encoder::lora::{Adapter, AdapterConfig, ModuleSelection};
+use coderag_encoder::{Architecture, ModelDirectory};
+
+use super::training::Training;
+use super::{Outcome, RunContext};
+use crate::config::{LoraSettings, Precision, TrainConfig};
+use crate::trainee::{BurnTrainee, CpuTrainee};
+use crate::{Error, Result};
+
+/// Runs with the trainee that fits the model and the device.
+pub(super) fn train(config: &TrainConfig, context: &RunContext<'_>) -> Result<Outcome> {
+    config.check()?;
+    let model = ModelDirectory::open(context.model, config.max_tokens)?;
+    let adapter = match &config.lora {
+        Some(lora) => {
+            let settings = adapter_config(lora, &config.model);
+            Some(Adapter::initial(settings, &model.lora_places(), config.seed)?)
+        }
+        None => None,
+    };
+    match model.architecture() {
+        Architecture::Bert(_) => {
+            let trainee = cpu_trainee(config, context, &model, adapter.as_ref())?;
+            Training::open(config, context, &model, trainee)?.run(adapter.as_ref())
+        }
+        Architecture::Qwen2(_) => {
+            let trainee = burn_trainee(config, &model, adapter.as_ref())?;
+            Training::open(config, context, &model, trainee)?.run(adapter.as_ref())
+        }
+    }
+}
+
+fn adapter_config(lora: &LoraSettings, base_model: &str) -> AdapterConfig {
+    let modules = match &*lora.target_modules {
+        [all] if all == "all-linear" => ModuleSelection::AllLinear,
+        names => ModuleSelection::names(names.iter().cloned()),
+    };
+    AdapterConfig {
+        rank_stabilized: lora.use_rslora,
+        dropout: lora.lora_dropout,
+        base_model: Some(base_model.to_owned()),
+        ..AdapterConfig::new(lora.r, lora.lora_alpha, modules)
+    }
+}
+
+/// A trainee on the processor of what its engine has no backward pass for.
+fn burn_trainee(
+    config: &TrainConfig,
+    model: &ModelDirectory,
+    adapter: Option<&Adapter>,
+) -> Result<BurnTrainee<Autodiff<Flex>>> {
+    if config.precision != Precision::F32 {
+        let problem = "this model is trained in f32 on the processor; set `precision = \"f32\"`";
+        return Err(Error::Setting { setting: "precision", problem: problem.to_owned() });
+    }
+    let (dropout, checkpointing) = (config.dropout, config.gradient_checkpointing);
+    BurnTrainee::load(model, adapter, dropout, checkpointing, &Default::default())
+}
+
+fn cpu_trainee(
+    config: &TrainConfig,
+    context: &RunContext<'_>,
+    model: &ModelDirectory,
+    adapter: Option<&Adapter>,
+) -> Result<CpuTrainee> {
+    let trainable = match adapter {
+        Some(adapter) => Trainable::Adapters(adapter.training_layers(&model.lora_places())?),
+        None => Trainable::Everything,
+    };
+    let options = TrainingOptions {
+        precision: match config.precision {
+            Precision::F32 => TrainingPrecision::F32,
+            Precision::Bf16 => TrainingPrecision::Bf16,
+        },
+        threads: context.threads,
+        recompute: config.gradient_checkpointing,
+        dropout: Dropout {
+            hidden: config.dropout.hidden,
+            attention: config.dropout.attention,
+            adapter: adapter.map_or(0.0, |adapter| adapter.config().dropout as f32),
+        },
+        ..TrainingOptions::default()
+    };
+    CpuTrainee::load(model, trainable, &options)
+}

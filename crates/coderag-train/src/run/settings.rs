@@ -1,0 +1,58 @@
+use serde_json::Value;
+
+use crate::config::TrainConfig;
+use crate::{Error, Result};
+
+/// What a run may go on with although it differs from what the run began with.
+const CHANGEABLE: [&str; 6] =
+    ["checkpoints", "evaluation", "gradient_checkpointing", "on_bad_row", "precision", "dropout"];
+
+/// What of a stage may differ.
+const CHANGEABLE_IN_STAGE: [&str; 8] = [
+    "name",
+    "steps",
+    "epochs",
+    "texts_at_once",
+    "learning_rate",
+    "schedule",
+    "adamw",
+    "max_gradient_norm",
+];
+
+/// The settings that differ, as `` `stage.learning_rate` was 0.1 and is 0.01 ``, when a run that began with `was`
+/// can go on with `is`.
+///
+/// # Errors
+/// [`Error::SettingsChanged`] when it cannot.
+pub(super) fn changes(was: &TrainConfig, is: &TrainConfig) -> Result<Vec<String>> {
+    let mut changes = Vec::new();
+    let mut refused = Vec::new();
+    let mut compare = |prefix: &str, was: Value, is: Value, changeable: &[&str]| {
+        let (Value::Object(was), Value::Object(is)) = (was, is) else { return };
+        for (key, was) in was {
+            let is = is.get(&key).cloned().unwrap_or_default();
+            // The examples have a check of their own, by what is in the files.
+            if was == is || key == "source" || key == "stage" {
+                continue;
+            }
+            let change = format!("`{prefix}{key}` was {was} and is {is}");
+            let list = if changeable.contains(&&*key) { &mut changes } else { &mut refused };
+            list.push(change);
+        }
+    };
+    compare("", value(was), value(is), &CHANGEABLE);
+    for (was, is) in was.stages.iter().zip(&is.stages) {
+        compare("stage.", value(was), value(is), &CHANGEABLE_IN_STAGE);
+    }
+    if was.stages.len() > is.stages.len() {
+        refused.push(format!("there were {} stages and are {}", was.stages.len(), is.stages.len()));
+    } else if was.stages.len() < is.stages.len() {
+        changes.push(format!("there were {} stages and are {}", was.stages.len(), is.stages.len()));
+    }
+    if refused.is_empty() { Ok(changes) } else { Err(Error::SettingsChanged { changes: refused }) }
+}
+
+fn value(settings: &impl serde::Serialize) -> Value {
+    // Settings are plain values with keys of text, which JSON always has a form for.
+    serde_json::to_value(settings).unwrap_or_default()
+}

@@ -1,0 +1,91 @@
+//! `coderag train`: a run from its settings to a model in a folder, or on from where it was interrupted.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, Result};
+use coderag_train::config::TrainConfig;
+use coderag_train::evaluation::Scores;
+use coderag_train::report::RunSummary;
+use coderag_train::run::{Outcome, RunContext, train};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_shutdown};
+
+use crate::arguments::TrainArguments;
+use crate::commands::Session;
+use crate::output;
+
+pub(crate) fn run(session: &Session, arguments: &TrainArguments) -> Result<()> {
+    let config = TrainConfig::load(&arguments.config)?;
+    let interrupt = interrupt_flag()?;
+    let context = RunContext {
+        model: &session.locate(&config.model)?,
+        output: &arguments.output,
+        threads: Some(session.threads),
+        restart: arguments.restart,
+        stop_after: arguments.stop_after,
+        interrupt: &interrupt,
+        progress: &session.progress,
+    };
+    match train(&config, &context)? {
+        Outcome::Interrupted { step, checkpoint } => {
+            output::note(format_args!(
+                "stopped after step {step}; the same command goes on from {}",
+                checkpoint.display()
+            ));
+            Ok(())
+        }
+        Outcome::Finished { summary, .. } if arguments.json => output::json(&summary),
+        Outcome::Finished { model, adapter, summary } => {
+            print_scores(&summary)?;
+            for warning in &summary.warnings {
+                output::note(format_args!("warning: {warning}"));
+            }
+            output::note(format_args!("model    {}", model.display()));
+            if let Some(adapter) = adapter {
+                output::note(format_args!("adapter  {}", adapter.display()));
+            }
+            output::note(format_args!(
+                "report   {}",
+                arguments.output.join("report.html").display()
+            ));
+            Ok(())
+        }
+    }
+}
+
+/// A flag that Ctrl-C or a request to end sets; a second one ends the program at once.
+fn interrupt_flag() -> Result<Arc<AtomicBool>> {
+    /// What a shell reports for a program that Ctrl-C ended.
+    const ENDED_BY_INTERRUPT: i32 = 130;
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the second signal finds the flag set.
+        register_conditional_shutdown(signal, ENDED_BY_INTERRUPT, flag.clone())
+            .and_then(|_| register(signal, flag.clone()))
+            .context("cannot watch for Ctrl-C")?;
+    }
+    Ok(flag)
+}
+
+/// The scores before and after the run, and at its best.
+fn print_scores(summary: &RunSummary) -> Result<()> {
+    let (Some(before), Some(after), Some(best)) = (&summary.before, &summary.after, &summary.best)
+    else {
+        return Ok(());
+    };
+    let columns: [(&str, fn(&Scores) -> f64); 5] = [
+        ("recall@1", |scores| scores.recall_at_1),
+        ("recall@5", |scores| scores.recall_at_5),
+        ("recall@10", |scores| scores.recall_at_10),
+        ("MRR@10", |scores| scores.mrr_at_10),
+        ("nDCG@10", |scores| scores.ndcg_at_10),
+    ];
+    let header = ["", "step"].into_iter().chain(columns.iter().map(|(name, _)| *name));
+    let header: Vec<String> = header.map(str::to_owned).collect();
+    let rows = [("before", before), ("after", after), ("best", best)].map(|(name, record)| {
+        let scores = columns.iter().map(|(_, score)| format!("{:.4}", score(&record.scores)));
+        [name.to_owned(), record.step.to_string()].into_iter().chain(scores).collect()
+    });
+    output::table(&header, &rows, &[1, 2, 3, 4, 5, 6])
+}
