@@ -11,3 +11,4 @@ mod mine;
 #[path = "../../../coderag-llm/tests/mock_server/mod.rs"]
 mod mock_server;
 mod program;
+mod train;
