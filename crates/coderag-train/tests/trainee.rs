@@ -225,7 +225,9 @@ fn qwen2_and_qwen3_train_as_in_torch() {
         let adapter = run.adapter.as_ref();
         let adapter = adapter.map(|name| Adapter::read(&fixture(&format!("lora/{name}"))).unwrap());
         for gradient_checkpointing in [false, true] {
-            let mut trainee = burn(&model, adapter.as_ref(), NO_DROPOUT, gradient_checkpointing);
+            // Parts of one sequence or several.
+            let mut trainee = burn(&model, adapter.as_ref(), NO_DROPOUT, gradient_checkpointing)
+                .with_tokens_at_once(30);
             let (mut losses, mut norms) = (0.0f64, 0.0f64);
             for (number, expected) in run.steps.iter().enumerate() {
                 let batch = &run.batches[number];
@@ -291,8 +293,8 @@ fn gradient_checkpointing_changes_nothing_with_dropout_or_without() {
             [None, Some(&everywhere), Some(&in_blocks), Some(&in_last_block), Some(&at_both_ends)]
         {
             for dropout in dropouts {
-                let mut plain = burn(&model, adapter, dropout, false);
-                let mut checkpointing = burn(&model, adapter, dropout, true);
+                let [mut plain, mut checkpointing] = [false, true]
+                    .map(|on| burn(&model, adapter, dropout, on).with_tokens_at_once(64));
                 let expected = train(&mut plain, &model, 0..2);
                 let found = train(&mut checkpointing, &model, 0..2);
                 let norms = expected.iter().zip(&found);
@@ -330,6 +332,7 @@ fn embedding_with_a_seed_is_the_forward_pass_with_its_dropout() {
         ] {
             for gradient_checkpointing in [false, true] {
                 let mut trainee = burn(&model, adapter, dropout, gradient_checkpointing);
+                trainee = trainee.with_tokens_at_once(60);
                 if adapter.is_some() {
                     // B is zero at first.
                     train(&mut trainee, &model, 0..1);
@@ -341,7 +344,9 @@ fn embedding_with_a_seed_is_the_forward_pass_with_its_dropout() {
                 assert_eq!(values(trainee.forward(&sequences, 5).unwrap()), first);
                 assert_eq!(values(trainee.forward(&sequences, 6).unwrap()), other);
                 if adapter.is_none() {
-                    assert_eq!(without, exact);
+                    let pairs = without.iter().zip(&exact);
+                    let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(difference <= 1e-5, "{difference:e}");
                 }
                 if adapter.is_some() || dropout != NO_DROPOUT {
                     assert_ne!(first, other, "{name} {dropout:?}");

@@ -4,43 +4,36 @@ mod parameters;
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use coderag_encoder::lora::Adapter;
-use coderag_encoder::{Body, ModelDirectory, TokenBatch};
+use coderag_encoder::{Body, ModelDirectory};
 
 use super::{Trainee, TraineeState, Update, Vectors, no_forward_pass};
 use crate::config::DropoutSettings;
 use crate::{Error, Result};
-use model::Model;
+use model::{Model, Part};
 use parameters::Parameters;
 
 /// A BERT, RoBERTa, Qwen2 or Qwen3 in training on any burn backend.
 ///
-/// Of a step's numbers only the norm of the gradients is read from the device.
+/// Of a step's numbers only the norm of the gradients is read from the device. Unlike in torch, the embedding of
+/// the padding token is trained where that token stands in a text.
 #[derive(Debug)]
 pub struct BurnTrainee<B: AutodiffBackend> {
     model: Model<B>,
     parameters: Parameters<B::InnerBackend>,
     gradient_checkpointing: bool,
-    remembered: Option<Remembered<B>>,
+    /// The last forward pass, unless a backward pass has used it up.
+    remembered: Option<Vec<Remembered<B>>>,
 }
 
-/// What the backward pass needs of the forward pass.
+/// A part of a forward pass's sequences, and what the backward pass needs of it.
 #[derive(Debug)]
 enum Remembered<B: AutodiffBackend> {
-    /// The vectors, `[sequences, dim]`, which know what they were computed from.
-    Graph(Tensor<B, 2>),
-    /// With gradient checkpointing.
-    States(States<B>),
-    /// There were no sequences.
-    Nothing,
-}
-
-#[derive(Debug)]
-struct States<B: AutodiffBackend> {
-    batch: TokenBatch<B>,
-    seed: u64,
-    /// What entered each block from the lowest that the backward pass goes through, and what left the last,
-    /// `[batch * tokens, hidden_size]`.
-    states: Vec<Tensor<B::InnerBackend, 2>>,
+    /// Which sequences they are, and their vectors, `[sequences, dim]`, which know what they were computed
+    /// from.
+    Graph(Vec<usize>, Tensor<B, 2>),
+    /// With gradient checkpointing: what entered each block from the lowest that the backward pass goes
+    /// through, and what left the last, `[batch * tokens, hidden_size]`.
+    States(Part<B>, Vec<Tensor<B::InnerBackend, 2>>),
 }
 
 impl<B: AutodiffBackend> BurnTrainee<B> {
@@ -66,17 +59,31 @@ impl<B: AutodiffBackend> BurnTrainee<B> {
         Ok(Self { model, parameters, gradient_checkpointing, remembered: None })
     }
 
+    /// Takes other than 4,096 tokens through the model together at the most, padding included. Sequences of
+    /// like length are together, so the fewer, the less is padded; the more, the more a device has to do at
+    /// once. It changes what dropout leaves out, and nothing else but roundings.
+    #[must_use]
+    pub fn with_tokens_at_once(mut self, tokens: usize) -> Self {
+        self.model.tokens_at_once = tokens;
+        self
+    }
+
     /// The model as it is now.
     pub fn body(&self) -> &Body<B> {
         &self.model.body
     }
 
     /// The backward pass from the last block down, each computed again.
-    fn backward_by_layer(&mut self, passed: States<B>, mut gradient: Vectors<Self>) {
+    fn backward_by_layer(
+        &mut self,
+        part: &Part<B>,
+        mut states: Vec<Tensor<B::InnerBackend, 2>>,
+        mut gradient: Vectors<Self>,
+    ) {
         let embeddings_are_trained = self.parameters.include_embeddings();
         let (model, parameters) = (&self.model, &mut self.parameters);
-        let States { batch, seed, mut states } = passed;
-        let pass = model.body.pass(&batch);
+        let Part { batch, seed, .. } = part;
+        let pass = model.body.pass(batch);
         let mut go_back = |output: Tensor<B, 2>, gradient| {
             let mut gradients = backward(output, gradient);
             parameters.add(&model.body, &mut gradients);
@@ -86,16 +93,24 @@ impl<B: AutodiffBackend> BurnTrainee<B> {
         while let Some(input) = states.pop() {
             let input = Tensor::from_inner(input).require_grad();
             let output = if index == pass.layers() {
-                model.pool(&*pass, &batch, input.clone())
+                model.pool(&*pass, batch, input.clone())
             } else {
-                model.layer(&*pass, index, input.clone(), seed)
+                model.layer(&*pass, index, input.clone(), *seed)
             };
             let mut gradients = go_back(output, gradient);
             let Some(of_input) = input.grad_remove(&mut gradients) else { return };
             (gradient, index) = (of_input, index.saturating_sub(1));
         }
         if embeddings_are_trained {
-            go_back(model.embeddings(&*pass, seed), gradient);
+            go_back(model.embeddings(&*pass, *seed), gradient);
+        }
+    }
+}
+
+impl<B: AutodiffBackend> Remembered<B> {
+    fn indices(&self) -> &[usize] {
+        match self {
+            Self::Graph(indices, _) | Self::States(Part { indices, .. }, _) => indices,
         }
     }
 }
@@ -114,15 +129,9 @@ impl<B: AutodiffBackend> Trainee for BurnTrainee<B> {
     fn embed(&self, sequences: &[&[u32]], seed: Option<u64>) -> Result<Vectors<Self>> {
         let model = &self.model;
         model.architecture.check_sequences(sequences)?;
-        Ok(match seed {
-            _ if sequences.is_empty() => model.no_vectors(),
-            // In one batch, as in the forward pass: dropout depends on the place in a batch.
-            Some(seed) => {
-                let batch = TokenBatch::new(sequences, &model.device);
-                model.vectors_without_graph(&batch, seed, |_, _| {})
-            }
-            None => model.embed(sequences),
-        })
+        let Some(seed) = seed else { return Ok(model.embed(sequences)) };
+        let embed = |part: Part<B>| (model.vectors_without_graph(&part, |_, _| {}), part.indices);
+        Ok(model.in_order(model.parts(sequences, seed).into_iter().map(embed)))
     }
 
     fn forward(&mut self, sequences: &[&[u32]], seed: u64) -> Result<Vectors<Self>> {
@@ -130,47 +139,47 @@ impl<B: AutodiffBackend> Trainee for BurnTrainee<B> {
         self.remembered = None;
         let model = &self.model;
         model.architecture.check_sequences(sequences)?;
-        if sequences.is_empty() {
-            self.remembered = Some(Remembered::Nothing);
-            return Ok(model.no_vectors());
-        }
-        let batch = TokenBatch::new(sequences, &model.device);
-        if !self.gradient_checkpointing {
-            let vectors = model.vectors(&batch, seed);
-            self.remembered = Some(Remembered::Graph(vectors.clone()));
-            return Ok(vectors.inner());
-        }
         let lowest = self.parameters.lowest_layer();
-        let mut states = Vec::new();
-        let vectors = model.vectors_without_graph(&batch, seed, |index, state| {
-            if index >= lowest {
-                states.push(state);
+        let mut remembered = Vec::new();
+        let forward = |part: Part<B>| {
+            let indices = part.indices.clone();
+            if !self.gradient_checkpointing {
+                let vectors = model.vectors(&part);
+                remembered.push(Remembered::Graph(part.indices, vectors.clone()));
+                return (vectors.inner(), indices);
             }
-        });
-        self.remembered = Some(Remembered::States(States { batch, seed, states }));
+            let mut states = Vec::new();
+            let vectors = model.vectors_without_graph(&part, |index, state| {
+                if index >= lowest {
+                    states.push(state);
+                }
+            });
+            remembered.push(Remembered::States(part, states));
+            (vectors, indices)
+        };
+        let vectors = model.in_order(model.parts(sequences, seed).into_iter().map(forward));
+        self.remembered = Some(remembered);
         Ok(vectors)
     }
 
     fn backward(&mut self, gradient: Vectors<Self>) -> Result<()> {
         let Some(remembered) = self.remembered.take() else { return Err(no_forward_pass()) };
-        let sequences = match &remembered {
-            Remembered::Graph(vectors) => vectors.dims()[0],
-            Remembered::States(States { batch, .. }) => batch.shape()[0],
-            Remembered::Nothing => 0,
-        };
+        let sequences = remembered.iter().map(|part| part.indices().len()).sum();
         let (found, expected) = (gradient.dims(), [sequences, self.model.dimensions()]);
         if found != expected {
             return Err(Error::Encoder(coderag_encoder::Error::Training(format!(
                 "there are gradients of the shape {found:?} for vectors of the shape {expected:?}"
             ))));
         }
-        match remembered {
-            Remembered::Graph(vectors) => {
-                let mut gradients = backward(vectors, gradient);
-                self.parameters.add(&self.model.body, &mut gradients);
+        for part in remembered {
+            let gradient = gradient.clone().select(0, self.model.rows(part.indices()));
+            match part {
+                Remembered::Graph(_, vectors) => {
+                    let mut gradients = backward(vectors, gradient);
+                    self.parameters.add(&self.model.body, &mut gradients);
+                }
+                Remembered::States(part, states) => self.backward_by_layer(&part, states, gradient),
             }
-            Remembered::States(states) => self.backward_by_layer(states, gradient),
-            Remembered::Nothing => {}
         }
         Ok(())
     }
