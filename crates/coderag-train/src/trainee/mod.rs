@@ -72,9 +72,9 @@ fn no_forward_pass() -> Error {
 /// `[sequences, dim]`, without a graph.
 pub type Vectors<T> = Tensor<<<T as Trainee>::Backend as AutodiffBackend>::InnerBackend, 2>;
 
-/// The numbers of vectors, row by row.
-pub(crate) fn values_of<B: Backend>(vectors: Tensor<B, 2>) -> Result<Vec<f32>> {
-    let data = vectors.try_into_data().map_err(|error| Error::Backend(error.into()))?;
+/// The numbers of a tensor, row by row.
+pub(crate) fn values_of<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
+    let data = tensor.try_into_data().map_err(|error| Error::Backend(error.into()))?;
     data.convert::<f32>().into_vec().map_err(|error| Error::Backend(format!("{error:?}").into()))
 }
 

@@ -7,7 +7,7 @@ use coderag_encoder::{Body, ParameterPlace};
 
 use crate::optimizer::{TensorMoments, clip_factor, decays, norm};
 use crate::trainee::state::check_state;
-use crate::trainee::{ParameterState, TraineeState, Update};
+use crate::trainee::{ParameterState, TraineeState, Update, values_of};
 use crate::{Error, Result};
 
 /// What training knows of a body's parameters: their names, their gradients and what AdamW remembers. `B` is
@@ -226,10 +226,7 @@ impl<A: AutodiffBackend> ModuleVisitor<A> for Read<'_, A::InnerBackend> {
         let Parameter { place, shape, moments, .. } = parameter;
         let value = param.val().inner();
         let read = |tensor: Tensor<A::InnerBackend, D>| {
-            let tensor = if place.transposed { tensor.transpose() } else { tensor };
-            let data = tensor.try_into_data().map_err(|error| Error::Backend(error.into()))?;
-            let values = data.convert::<f32>().into_vec();
-            values.map_err(|error| Error::Backend(format!("{error:?}").into()))
+            values_of(if place.transposed { tensor.transpose() } else { tensor })
         };
         let moment = |moment: Option<&Tensor<A::InnerBackend, 1>>| match moment {
             Some(moment) => read(moment.clone().reshape(value.shape())),
