@@ -66,7 +66,8 @@ fn every_format_is_read_back_as_examples() {
             assert_eq!(row.negatives.len(), 2);
             assert_eq!(row.scores.as_ref().map(Vec::len), scores.then_some(3));
             if let Some(scores) = &row.scores {
-                let (query, rest) = (collection.vectors(&[row.anchor.clone()]), &row.negatives);
+                let (query, rest) =
+                    (collection.vectors(std::slice::from_ref(&row.anchor)), &row.negatives);
                 let texts = [&[row.positive.clone()][..], rest].concat();
                 let documents = collection.vectors(&texts);
                 for (score, document) in scores.iter().zip(documents.rows()) {

@@ -8,13 +8,16 @@ use super::{Row, RowWriter};
 /// Writes an object a line.
 pub(super) enum JsonLines<W: Write> {
     Plain(W),
-    Compressed(BufWriter<GzEncoder<W>>),
+    Compressed(Box<BufWriter<GzEncoder<W>>>),
 }
 
 impl<W: Write> JsonLines<W> {
     pub(super) fn new(file: W, compressed: bool) -> Self {
         match compressed {
-            true => Self::Compressed(BufWriter::new(GzEncoder::new(file, Compression::default()))),
+            true => {
+                let encoder = GzEncoder::new(file, Compression::default());
+                Self::Compressed(Box::new(BufWriter::new(encoder)))
+            }
             false => Self::Plain(file),
         }
     }
