@@ -115,7 +115,10 @@ fn write_metadata(text: &mut String, summary: &RunSummary, kind: Kind) -> fmt::R
     writeln!(text, "---")
 }
 
-const METRICS: [(&str, fn(&Scores) -> f64); 5] = [
+/// A score and its name on hubs.
+type Metric = (&'static str, fn(&Scores) -> f64);
+
+const METRICS: [Metric; 5] = [
     ("Recall@1", |scores| scores.recall_at_1),
     ("Recall@5", |scores| scores.recall_at_5),
     ("Recall@10", |scores| scores.recall_at_10),
