@@ -7,7 +7,8 @@ fn a_batch_in_parts_trains_as_the_whole_batch_does() {
     let folder = Folder::new();
     let dropout = "dropout = { hidden = 0.1, attention = 0.1 }";
     for (name, top) in [("plain", ""), ("dropout", dropout)] {
-        let batch = "batches = { batch_size = 24 }";
+        // Where gradients are next to nothing, plain AdamW makes whole steps of their rounding errors.
+        let batch = "batches = { batch_size = 24 }\nadamw = { epsilon = 1e-3 }";
         folder.train_well(name, &folder.config(top, batch));
         let parts = format!("{batch}\ntexts_at_once = 7");
         let in_parts = format!("{name}-in-parts");
