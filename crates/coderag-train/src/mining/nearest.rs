@@ -157,7 +157,8 @@ mod tests {
 
     /// All scores of an anchor, best first, from a plain loop over the same products.
     fn naive(anchor: &[f32], documents: &Embeddings) -> Vec<Candidate> {
-        let product = |row: &[f32]| row.iter().zip(anchor).map(|(a, b)| a * b).sum::<f32>();
+        // From 0 on, for the empty sum of floats is -0 in Rust.
+        let product = |row: &[f32]| row.iter().zip(anchor).fold(0.0, |sum, (a, b)| sum + a * b);
         let scores = documents.rows().map(product).enumerate();
         let mut all: Vec<_> = scores
             .map(|(document, score)| Candidate { document: document as u32, score })

@@ -46,11 +46,14 @@ fn negatives_and_scores_are_those_of_mine_hard_negatives() {
     for (number, case) in fixture.cases.iter().enumerate() {
         let mined = collection.mine(&pairs, &case.settings);
         let what = |pair: &(String, String)| format!("case {number}, {pair:?}");
-        let mut expected: HashMap<(String, String), (&[String], &[f32])> = HashMap::new();
-        for (anchor, texts, scores) in &case.rows {
-            let (positive, negatives) = texts.split_first().unwrap();
-            expected.insert((anchor.clone(), positive.clone()), (negatives, scores));
-        }
+        let expected: HashMap<_, _> = case
+            .rows
+            .iter()
+            .map(|(anchor, texts, scores)| {
+                let (positive, negatives) = texts.split_first().unwrap();
+                ((anchor.clone(), positive.clone()), (negatives, scores))
+            })
+            .collect();
         assert_eq!(expected.len(), case.rows.len());
         for pair in &fixture.pairs {
             let anchor = pairs.anchors().iter().position(|text| *text == pair.0).unwrap();
