@@ -99,7 +99,7 @@ def in_file_order(dataset, **options):
 
 def uniform(seed, start, count):
     """`count` of the numbers from 0 up to 1 that SplitMix64 gives, without the first `start`; see
-    crates/coderag-encoder/src/lora/random.rs."""
+    crates/coderag-core/src/random.rs."""
     with np.errstate(over="ignore"):
         mixed = np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15) * np.arange(
             start + 1, start + count + 1, dtype=np.uint64

@@ -13,6 +13,7 @@ mod document;
 mod embedding;
 mod error;
 mod progress;
+mod random;
 mod retrieval;
 
 pub use chat::{
@@ -23,4 +24,5 @@ pub use document::Document;
 pub use embedding::{Embedder, Embeddings, TextRole};
 pub use error::{BoxError, Error, Result};
 pub use progress::{Progress, ProgressTask, Silent, Unit};
+pub use random::Random;
 pub use retrieval::{Hit, Retriever};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use coderag_encoder::engine::TrainingPrecision;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{OnBadRow, SamplerSettings, Source};
@@ -22,7 +23,7 @@ pub struct TrainConfig {
     pub max_tokens: Option<usize>,
     /// The number format of the large matrix products.
     #[serde(default)]
-    pub precision: Precision,
+    pub precision: TrainingPrecision,
     /// Computes again in the backward pass what happened inside a layer, instead of remembering it: about a
     /// third slower, with much less memory and the same gradients.
     #[serde(default)]
@@ -92,17 +93,6 @@ pub struct StageConfig {
 
 fn one() -> usize {
     1
-}
-
-/// The number format of the large matrix products; parameters and the optimizer's state are f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floating point.
-    #[default]
-    F32,
-    /// Operands in bfloat16, sums in f32.
-    Bf16,
 }
 
 /// Low-rank adapters, by PEFT's names for the settings.

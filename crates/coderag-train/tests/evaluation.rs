@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use coderag_core::{Digest, Embeddings, Silent};
+use coderag_core::{Digest, Embeddings, Random, Silent};
 use coderag_encoder::engine::EngineOptions;
 use coderag_encoder::{CpuEncoder, EncodeOptions};
 use coderag_train::Error;
 use coderag_train::config::EvaluationSettings;
-use coderag_train::data::{Columns, OnBadRow, Random, Source};
+use coderag_train::data::{Columns, OnBadRow, Source};
 use coderag_train::evaluation::{DevelopmentSet, Scores};
 use proptest::prelude::*;
 use reference::Reference;

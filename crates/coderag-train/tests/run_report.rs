@@ -4,9 +4,9 @@
 
 use std::collections::HashSet;
 
-use coderag_core::{Digest, Silent};
+use coderag_core::{Digest, Random, Silent};
 use coderag_train::config::TrainConfig;
-use coderag_train::data::{OnBadRow, Random, Source, Store};
+use coderag_train::data::{OnBadRow, Source, Store};
 use coderag_train::evaluation::{DevelopmentSet, Scores};
 use coderag_train::loss::BatchStatistics;
 use coderag_train::model_card;
@@ -147,6 +147,7 @@ fn summary(name: &str, records: &[Record]) -> RunSummary {
         .max_by(|left, right| left.scores.ndcg_at_10.total_cmp(&right.scores.ndcg_at_10));
     let steps = records.iter().filter_map(Record::as_step).count() as u64;
     RunSummary {
+        base_model: config.model.clone(),
         config,
         coderag_version: "0.1.0".to_owned(),
         model_fingerprint: Digest::of("model"),
@@ -375,7 +376,7 @@ fn the_card_of_an_adapter_names_its_base_unless_that_is_a_folder() {
     assert!(text.contains("SentenceTransformer(\"all-MiniLM-L6-v2\")\nmodel.load_adapter(\".\")"));
     assert!(text.contains("coderag embed --model all-MiniLM-L6-v2 --adapter . --input"));
     for folder in ["/home/a b/model", "../model", "a/b/c", "it's"] {
-        folder.clone_into(&mut summary.config.model);
+        folder.clone_into(&mut summary.base_model);
         let card = model_card::of_adapter(&summary);
         assert!(!parts(&card).0.contains("base_model"), "{card}");
     }
@@ -386,6 +387,7 @@ fn the_card_of_an_adapter_names_its_base_unless_that_is_a_folder() {
 fn the_metadata_of_hostile_names_is_lines_of_plain_words_and_quoted_texts() {
     let mut summary = summary(HOSTILE, &records(20));
     HOSTILE.clone_into(&mut summary.config.model);
+    HOSTILE.clone_into(&mut summary.base_model);
     let mut quoted = HashSet::new();
     for card in [model_card::of_model(&summary), model_card::of_adapter(&summary)] {
         for line in parts(&card).0.lines() {

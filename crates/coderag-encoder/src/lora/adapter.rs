@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
 use coderag_core::atomic::AtomicFolder;
-use coderag_core::{Digest, Hasher};
+use coderag_core::{Digest, Hasher, Random};
 use safetensors::{Dtype, View};
 
 use super::config::{AdapterConfig, CONFIG_FILE};
 use super::model::{LoraModel, LoraPlace};
-use super::random::Random;
 use super::selection::{LayerKind, ModuleSelection};
 use super::weights::LoraWeights;
 use crate::checkpoint::{Checkpoint, CheckpointNames, Tensor};

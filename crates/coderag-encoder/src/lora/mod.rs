@@ -11,7 +11,6 @@ mod layer;
 mod low_rank;
 mod model;
 mod pattern;
-mod random;
 mod selection;
 mod training;
 mod weights;

@@ -1,4 +1,5 @@
-use super::random::Random;
+use coderag_core::Random;
+
 use super::selection::LayerKind;
 
 /// A and B of one layer; they add `scale * B * A` to its weight, seen as `[outputs, inputs]`.

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::nearest::{Wanted, blocks, search};
 use super::selection::{Removed, select};
 use super::{Candidate, MiningSettings, Pairs};
-use crate::data::Random;
 use crate::{Error, Result};
+use coderag_core::Random;
 
 /// The negatives of each anchor.
 #[derive(Clone, Debug)]

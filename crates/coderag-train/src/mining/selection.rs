@@ -3,7 +3,7 @@ use std::ops::{AddAssign, Range};
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, MiningSettings, Sampling};
-use crate::data::Random;
+use coderag_core::Random;
 
 /// How many candidates were looked at, and what removed how many. What one filter removed is not counted
 /// again by those after it.

@@ -38,7 +38,7 @@ fn card(summary: &RunSummary, kind: Kind) -> String {
 
 fn write_card(text: &mut String, summary: &RunSummary, kind: Kind) -> fmt::Result {
     write_metadata(text, summary, kind)?;
-    let base = code_span(&summary.config.model);
+    let base = code_span(&summary.base_model);
     match kind {
         Kind::Model => write!(
             text,
@@ -68,7 +68,7 @@ fn write_card(text: &mut String, summary: &RunSummary, kind: Kind) -> fmt::Resul
 
 /// The metadata that hubs read. Data sets are left out: what is trained on are files, not names on a hub.
 fn write_metadata(text: &mut String, summary: &RunSummary, kind: Kind) -> fmt::Result {
-    let base = Some(&summary.config.model).filter(|name| is_hub_name(name));
+    let base = Some(&summary.base_model).filter(|name| is_hub_name(name));
     writeln!(text, "---")?;
     let library = match kind {
         Kind::Model => "sentence-transformers",
@@ -102,7 +102,7 @@ fn write_metadata(text: &mut String, summary: &RunSummary, kind: Kind) -> fmt::R
             text,
             "model-index:\n- name: {}\n  results:\n  - task:\n      type: information-retrieval\n      name: \
              Information Retrieval\n    dataset:\n      name: {name}\n      type: {name}\n    metrics:",
-            quoted(&format!("trained from {}", summary.config.model))
+            quoted(&format!("trained from {}", summary.base_model))
         )?;
         for (metric, value) in METRICS {
             let (name, value) = (metric.to_lowercase(), value(&best.scores));
@@ -158,7 +158,6 @@ fn losses(stage: &StageConfig) -> Vec<&'static str> {
 
 fn write_usage(text: &mut String, summary: &RunSummary, kind: Kind) -> fmt::Result {
     let config = &summary.config;
-    let base = &config.model;
     let prompts = &config.prompts;
     let in_python = |name: &Option<String>| match name {
         Some(name) => format!(", prompt_name={}", quoted(name)),
@@ -167,7 +166,10 @@ fn write_usage(text: &mut String, summary: &RunSummary, kind: Kind) -> fmt::Resu
     let (load, install) = match kind {
         Kind::Model => ("model = SentenceTransformer(\".\")\n".to_owned(), "sentence-transformers"),
         Kind::Adapter => (
-            format!("model = SentenceTransformer({})\nmodel.load_adapter(\".\")\n", quoted(base)),
+            format!(
+                "model = SentenceTransformer({})\nmodel.load_adapter(\".\")\n",
+                quoted(&summary.base_model)
+            ),
             "sentence-transformers peft",
         ),
     };
@@ -185,7 +187,7 @@ fn write_usage(text: &mut String, summary: &RunSummary, kind: Kind) -> fmt::Resu
     );
     let model = match kind {
         Kind::Model => "--model .".to_owned(),
-        Kind::Adapter => format!("--model {} --adapter .", shell_word(base)),
+        Kind::Adapter => format!("--model {} --adapter .", shell_word(&config.model)),
     };
     let prompt = match &prompts.document {
         Some(name) => format!(" --prompt-name {}", shell_word(name)),

@@ -10,6 +10,8 @@ use crate::record::EvaluationRecord;
 pub struct RunSummary {
     /// The run's settings.
     pub config: TrainConfig,
+    /// What others call the model that the run began with.
+    pub base_model: String,
     /// The version of CodeRAG that trained.
     pub coderag_version: String,
     /// The fingerprint of the model that the run began with.

@@ -82,6 +82,7 @@ fn summary<T: Trainee>(
     let beside = if training.config.lora.is_some() { training.model.parameters()? } else { 0 };
     Ok(RunSummary {
         config: training.config.clone(),
+        base_model: training.context.base_model.to_owned(),
         coderag_version: training.record.coderag_version.clone(),
         model_fingerprint: training.record.model_fingerprint,
         started: training.record.started.clone(),

@@ -1,12 +1,12 @@
 use burn::backend::Flex;
 use burn_autodiff::Autodiff;
 use coderag_encoder::engine::{Dropout, Trainable, TrainingOptions, TrainingPrecision};
-use coderag_encoder::lora::{Adapter, AdapterConfig, ModuleSelection};
+use coderag_encoder::lora::{Adapter, AdapterConfig, LayerKind, ModuleSelection};
 use coderag_encoder::{Architecture, ModelDirectory};
 
 use super::training::Training;
 use super::{Outcome, RunContext};
-use crate::config::{LoraSettings, Precision, TrainConfig};
+use crate::config::{LoraSettings, TrainConfig};
 use crate::trainee::{BurnTrainee, CpuTrainee};
 use crate::{Error, Result};
 
@@ -16,17 +16,17 @@ pub(super) fn train(config: &TrainConfig, context: &RunContext<'_>) -> Result<Ou
     let model = ModelDirectory::open(context.model, config.max_tokens)?;
     let adapter = match &config.lora {
         Some(lora) => {
-            let settings = adapter_config(lora, &config.model);
+            let settings = adapter_config(lora, context.base_model);
             Some(Adapter::initial(settings, &model.lora_places(), config.seed)?)
         }
         None => None,
     };
     match model.architecture() {
-        Architecture::Bert(_) => {
+        Architecture::Bert(_) if !adapter.as_ref().is_some_and(has_embeddings) => {
             let trainee = cpu_trainee(config, context, &model, adapter.as_ref())?;
             Training::open(config, context, &model, trainee)?.run(adapter.as_ref())
         }
-        Architecture::Qwen2(_) => {
+        _ => {
             let trainee = burn_trainee(config, &model, adapter.as_ref())?;
             Training::open(config, context, &model, trainee)?.run(adapter.as_ref())
         }
@@ -46,14 +46,20 @@ fn adapter_config(lora: &LoraSettings, base_model: &str) -> AdapterConfig {
     }
 }
 
+/// Whether an adapter is also of embeddings, for which the engine on the processor has no backward pass.
+fn has_embeddings(adapter: &Adapter) -> bool {
+    adapter.layers().values().any(|layer| layer.kind() == LayerKind::Embedding)
+}
+
 /// A trainee on the processor of what its engine has no backward pass for.
 fn burn_trainee(
     config: &TrainConfig,
     model: &ModelDirectory,
     adapter: Option<&Adapter>,
 ) -> Result<BurnTrainee<Autodiff<Flex>>> {
-    if config.precision != Precision::F32 {
-        let problem = "this model is trained in f32 on the processor; set `precision = \"f32\"`";
+    if config.precision != TrainingPrecision::F32 {
+        let problem =
+            "on the processor Qwen2, Qwen3 and adapters of embeddings are trained in `f32`";
         return Err(Error::Setting { setting: "precision", problem: problem.to_owned() });
     }
     let (dropout, checkpointing) = (config.dropout, config.gradient_checkpointing);
@@ -71,10 +77,7 @@ fn cpu_trainee(
         None => Trainable::Everything,
     };
     let options = TrainingOptions {
-        precision: match config.precision {
-            Precision::F32 => TrainingPrecision::F32,
-            Precision::Bf16 => TrainingPrecision::Bf16,
-        },
+        precision: config.precision,
         threads: context.threads,
         recompute: config.gradient_checkpointing,
         dropout: Dropout {

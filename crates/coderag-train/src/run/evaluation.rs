@@ -8,6 +8,9 @@ use crate::{Error, Result};
 /// How many texts are tokenised and embedded in one call.
 const TEXTS_AT_ONCE: usize = 256;
 
+/// Turns texts of one side into sequences of tokens.
+type Tokenize<'t> = dyn Fn(&[&str]) -> Result<Vec<Vec<u32>>> + 't;
+
 /// Measures a model as it is now.
 pub(super) fn measure<T: Trainee>(
     trainee: &T,
@@ -17,7 +20,7 @@ pub(super) fn measure<T: Trainee>(
 ) -> Result<Scores> {
     let total = (set.queries().len() + set.documents().len()) as u64;
     let task = progress.task("evaluating", Some(total), Unit::Items);
-    let embed = |texts: &[String], tokenize: &dyn Fn(&[&str]) -> Result<Vec<Vec<u32>>>| {
+    let embed = |texts: &[String], tokenize: &Tokenize<'_>| {
         let mut vectors = Vec::new();
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

@@ -42,6 +42,8 @@ use crate::report::RunSummary;
 pub struct RunContext<'a> {
     /// The folder of the model to begin with.
     pub model: &'a Path,
+    /// What others call that model, for the artifacts: its repository on the model hub where there is one.
+    pub base_model: &'a str,
     /// The run's folder.
     pub output: &'a Path,
     /// How many threads compute; the number of cores by default.
@@ -58,10 +60,11 @@ pub struct RunContext<'a> {
 
 impl std::fmt::Debug for RunContext<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { model, output, threads, restart, stop_after, .. } = self;
+        let Self { model, base_model, output, threads, restart, stop_after, .. } = self;
         formatter
             .debug_struct("RunContext")
             .field("model", model)
+            .field("base_model", base_model)
             .field("output", output)
             .field("threads", threads)
             .field("restart", restart)

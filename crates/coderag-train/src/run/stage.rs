@@ -1,9 +1,9 @@
 use std::path::Path;
 
-use coderag_core::Progress;
+use coderag_core::{Progress, Random};
 
 use crate::config::StageConfig;
-use crate::data::{Example, OnBadRow, Random, Sampler, SamplerSettings, SamplerState, Store};
+use crate::data::{Example, OnBadRow, Sampler, SamplerSettings, SamplerState, Store};
 use crate::{Error, Result};
 
 /// A stage with its examples.

@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use coderag_core::{ProgressTask, Unit};
+use coderag_core::{ProgressTask, Random, Unit};
 use coderag_encoder::ModelDirectory;
 
 use super::artifacts;
@@ -16,7 +16,7 @@ use super::stage::Stage;
 use super::throughput::Throughput;
 use super::{Outcome, RunContext, settings};
 use crate::config::TrainConfig;
-use crate::data::{Random, Sampler, Store};
+use crate::data::{Sampler, Store};
 use crate::evaluation::DevelopmentSet;
 use crate::loss::BatchStatistics;
 use crate::record::{self, EvaluationRecord, MetricsLog, Record, StepRecord};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use coderag_core::Random;
 use coderag_core::{Embeddings, Silent};
-use coderag_train::data::Random;
 use coderag_train::mining::{MiningSettings, Sampling, mine};
 use proptest::prelude::*;
 

@@ -84,6 +84,7 @@ impl Folder {
             config,
             &RunContext {
                 model: &model(),
+                base_model: "small-bert",
                 output: &self.path(name),
                 threads: Some(2),
                 restart: false,

@@ -63,6 +63,7 @@ fn steps(model: &Path, pairs: &Path, top: &str, learning_rate: f64) -> Vec<StepR
     let output = folder.path().join("run");
     let context = RunContext {
         model,
+        base_model: "sentence-transformers/all-MiniLM-L6-v2",
         output: &output,
         threads: None,
         restart: false,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
+use coderag_models::Source;
 use coderag_train::config::TrainConfig;
 use coderag_train::evaluation::Scores;
 use coderag_train::report::RunSummary;
@@ -20,6 +21,7 @@ pub(crate) fn run(session: &Session, arguments: &TrainArguments) -> Result<()> {
     let interrupt = interrupt_flag()?;
     let context = RunContext {
         model: &session.locate(&config.model)?,
+        base_model: hub_name(session, &config.model),
         output: &arguments.output,
         threads: Some(session.threads),
         restart: arguments.restart,
@@ -54,6 +56,16 @@ pub(crate) fn run(session: &Session, arguments: &TrainArguments) -> Result<()> {
     }
 }
 
+/// The repository on the model hub that a model of the registry comes from; any other model's own name.
+fn hub_name<'a>(session: &'a Session, model: &'a str) -> &'a str {
+    let sources = session.registry.get(model).map(|model| &*model.sources).unwrap_or_default();
+    let repository = sources.iter().find_map(|source| match source {
+        Source::Hub { repository, .. } => Some(repository.as_str()),
+        Source::Packages(_) | Source::Local { .. } => None,
+    });
+    repository.unwrap_or(model)
+}
+
 /// A flag that Ctrl-C or a request to end sets; a second one ends the program at once.
 fn interrupt_flag() -> Result<Arc<AtomicBool>> {
     /// What a shell reports for a program that Ctrl-C ended.
@@ -68,13 +80,16 @@ fn interrupt_flag() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
+/// One of the scores.
+type Score = fn(&Scores) -> f64;
+
 /// The scores before and after the run, and at its best.
 fn print_scores(summary: &RunSummary) -> Result<()> {
     let (Some(before), Some(after), Some(best)) = (&summary.before, &summary.after, &summary.best)
     else {
         return Ok(());
     };
-    let columns: [(&str, fn(&Scores) -> f64); 5] = [
+    let columns: [(&str, Score); 5] = [
         ("recall@1", |scores| scores.recall_at_1),
         ("recall@5", |scores| scores.recall_at_5),
         ("recall@10", |scores| scores.recall_at_10),

@@ -1,3 +1,5 @@
+use coderag_core::Random;
+
 use super::elementwise::Mask;
 use super::kernels::TrainingKernels;
 
@@ -36,10 +38,6 @@ impl Site {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele et al., 2014) after its step.
 fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
+    Random::new(number).next_u64()
 }

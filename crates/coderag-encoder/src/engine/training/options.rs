@@ -1,6 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::Cpu;
 
 /// How a [`TrainingEngine`](super::TrainingEngine) computes.
@@ -22,9 +24,9 @@ pub struct TrainingOptions {
 }
 
 /// The number format of the products with weights, those of adapters included, and of the model's own
-/// weights' gradients. Everything else is
-/// f32: parameters, gradients, sums, states, normalisation and attention, and the gradients of adapters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// weights' gradients. Everything else is f32: parameters, gradients, sums, states, normalisation and attention, and the gradients of adapters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TrainingPrecision {
     /// 32-bit floating point, as the reference implementations compute.
     #[default]

@@ -1,7 +1,7 @@
-use super::super::Random;
 use super::lane::{Given, Lane};
 use super::stream::Stream;
 use super::{Order, Rows, SamplerSettings};
+use coderag_core::Random;
 
 /// The batches of one epoch. It depends on the settings and its number alone, not on earlier epochs.
 #[derive(Debug)]

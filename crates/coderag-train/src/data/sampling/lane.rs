@@ -1,9 +1,9 @@
 use std::collections::VecDeque;
 
-use super::super::Random;
 use super::distinct::Distinct;
 use super::stream::Stream;
 use super::{LastBatch, Order, Rows, SamplerSettings};
+use coderag_core::Random;
 
 /// A sequence of rows that is cut into batches on its own.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-use super::super::Random;
+use coderag_core::Random;
 
 /// The rows of one source without end: pass after pass, each in an order of its own.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::config::DropoutSettings;
 use crate::{Error, Result};
 
 /// The most tokens that go through the model together, padding included. On two Zen 4 cores 1024 to 4096 take
-/// about the same time; with 8192, memory alone makes it slower.
+/// about the same time, and 8192 more.
 const TOKENS_AT_ONCE: usize = 4096;
 
 /// A body with its pooling and its dropout.
