@@ -4,7 +4,7 @@ use burn::tensor::backend::Backend;
 use coderag_core::Digest;
 
 use crate::body::lora_places;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::encoder::Prompt;
 use crate::lora::LoraPlace;
 use crate::pipeline::TextPipeline;
@@ -60,13 +60,13 @@ impl ModelDirectory {
         &self.pipeline.settings.weights
     }
 
-    /// How many parameters the body has.
+    /// How many parameters the file of weights has.
     ///
     /// # Errors
     /// As for the weights in [`ModelDirectory::open`].
     pub fn parameters(&self) -> Result<u64> {
         let checkpoint = Checkpoint::open(self.weights(), self.architecture().checkpoint_names())?;
-        let tensors = checkpoint.into_tensors().into_values();
+        let tensors = checkpoint.into_tensors().into_values().filter(Tensor::is_float);
         Ok(tensors.map(|tensor| tensor.shape().iter().product::<usize>() as u64).sum())
     }
 

@@ -57,6 +57,19 @@ pub enum Error {
         problem: String,
     },
 
+    /// A checkpoint is not what this version writes.
+    #[error(
+        "the checkpoint {} cannot be used: {problem}; remove this folder to go on from the checkpoint \
+         before it, or begin anew with `--restart`",
+        path.display()
+    )]
+    DamagedCheckpoint {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// Vectors do not fit the development set.
     #[error("the model cannot be measured: {0}")]
     Evaluation(String),
@@ -102,7 +115,7 @@ pub enum Error {
     #[error(
         "step {step}: {problem}, so the run was stopped{}; lower `learning_rate`, set \
          `max_gradient_norm` or train with `precision = \"f32\"`, and run the same command to go on from \
-         there",
+         there; if it stops at once again, remove that checkpoint to go on from the one before it",
         last_good(checkpoint)
     )]
     Diverged {
@@ -114,13 +127,13 @@ pub enum Error {
         checkpoint: Option<PathBuf>,
     },
 
-    /// A checkpoint could not be written.
+    /// A checkpoint, a record or the parameters that were best could not be written.
     #[error(
-        "the checkpoint of step {step} could not be written{}; make room or remove the cause, and run the \
-         same command to go on from there",
+        "what step {step} gave could not be written{}; make room or remove the cause, and run the same \
+         command to go on from there",
         last_good(last)
     )]
-    Checkpoint {
+    NotWritten {
         /// The step, counted from 1.
         step: u64,
         /// The last checkpoint that is there.
@@ -218,7 +231,7 @@ pub enum Error {
     },
 
     /// A store of examples is damaged, or was written by another version.
-    #[error("the examples in {} cannot be used: {problem}; begin the run anew", path.display())]
+    #[error("the examples in {} cannot be used: {problem}; begin the run anew with `--restart`", path.display())]
     Store {
         /// The store's folder.
         path: PathBuf,
@@ -229,7 +242,7 @@ pub enum Error {
     /// A file of examples is not what it was when the run began.
     #[error(
         "{} has changed since the run began (its SHA-256 digest was {was} and is {is}), so the run \
-         cannot go on as it would have; restore the file or begin a new run",
+         cannot go on as it would have; restore the file, or begin anew with `--restart`",
         path.display()
     )]
     InputChanged {
@@ -243,7 +256,7 @@ pub enum Error {
 
     /// A run is to go on with other sources than it began with.
     #[error(
-        "the sources are not those that the run began with: {problem}; restore them or begin a new run"
+        "the sources are not those that the run began with: {problem}; restore them, or begin anew with `--restart`"
     )]
     SourcesChanged {
         /// How they differ.
@@ -252,8 +265,8 @@ pub enum Error {
 
     /// A run is to go on with batches that differ from those it began with.
     #[error(
-        "the batches are not those that the run began with: {problem}; restore the settings or begin a \
-         new run"
+        "the batches are not those that the run began with: {problem}; restore the settings, or begin \
+         anew with `--restart`"
     )]
     BatchesChanged {
         /// How they differ.

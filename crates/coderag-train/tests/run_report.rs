@@ -148,6 +148,7 @@ fn summary(name: &str, records: &[Record]) -> RunSummary {
     let steps = records.iter().filter_map(Record::as_step).count() as u64;
     RunSummary {
         base_model: config.model.clone(),
+        changed_on_the_way: false,
         config,
         coderag_version: "0.1.0".to_owned(),
         model_fingerprint: Digest::of("model"),

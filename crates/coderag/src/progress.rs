@@ -2,20 +2,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coderag_core::{Progress, ProgressTask, Unit};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// Draws progress bars on standard error when it is a terminal.
+/// Draws progress bars on standard error when it is a terminal, one below the other.
 #[derive(Debug)]
-pub(crate) struct ProgressBars {
-    /// Draws nothing.
-    pub(crate) hidden: bool,
+pub(crate) struct ProgressBars(MultiProgress);
+
+impl ProgressBars {
+    /// Bars that are drawn, or none.
+    pub(crate) fn new(hidden: bool) -> Self {
+        // indicatif itself stays silent where standard error is not a terminal.
+        let target =
+            if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        Self(MultiProgress::with_draw_target(target))
+    }
 }
 
 impl Progress for ProgressBars {
     fn task(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn ProgressTask> {
-        // indicatif itself stays silent where standard error is not a terminal.
-        let target =
-            if self.hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let counts = match (total, unit) {
             (Some(_), Unit::Bytes) => {
                 "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta_precise} left {msg}"
@@ -29,7 +33,8 @@ impl Progress for ProgressBars {
         let style = ProgressStyle::with_template(&format!("{{prefix}} {counts}"))
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .with_key("rate", rate);
-        let bar = ProgressBar::with_draw_target(total, target).with_style(style);
+        let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        let bar = self.0.add(bar.with_style(style));
         bar.set_prefix(label.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         Box::new(Bar(bar))

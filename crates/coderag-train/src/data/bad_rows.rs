@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// What to do with a row that no example can be made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -32,6 +34,23 @@ pub struct BadRow {
     pub number: u64,
     /// What is wrong with it.
     pub problem: String,
+}
+
+impl OnBadRow {
+    /// Ends the reading of what `name` calls where there are bad rows and these are not to be left out.
+    ///
+    /// # Errors
+    /// [`Error::BadRows`].
+    pub(crate) fn settle(self, name: &str, bad_rows: &BadRows) -> Result<()> {
+        match self {
+            _ if bad_rows.total == 0 => Ok(()),
+            Self::Fail => Err(Error::BadRows { bad_rows: Box::new(bad_rows.clone()) }),
+            Self::Skip => {
+                tracing::warn!("{name}: left out {bad_rows}");
+                Ok(())
+            }
+        }
+    }
 }
 
 impl BadRows {

@@ -51,12 +51,7 @@ impl DevelopmentSet {
                 Ok(())
             })?);
         }
-        if bad_rows.total > 0 {
-            match on_bad_row {
-                OnBadRow::Fail => return Err(Error::BadRows { bad_rows: Box::new(bad_rows) }),
-                OnBadRow::Skip => tracing::warn!("{}: left out {bad_rows}", source.name),
-            }
-        }
+        on_bad_row.settle(&source.name, &bad_rows)?;
         if rows == 0 {
             let (name, bad_rows) = (source.name.clone(), Box::new(bad_rows));
             return Err(Error::NoRows { name, bad_rows });

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use coderag_core::{Embeddings, Progress, Unit};
+use coderag_core::{Embeddings, Progress, Random, Unit};
 use coderag_encoder::engine::Cpu;
 use rayon::prelude::*;
 
@@ -8,7 +8,6 @@ use super::nearest::{Wanted, blocks, search};
 use super::selection::{Removed, select};
 use super::{Candidate, MiningSettings, Pairs};
 use crate::{Error, Result};
-use coderag_core::Random;
 
 /// The negatives of each anchor.
 #[derive(Clone, Debug)]
@@ -42,7 +41,7 @@ impl Mined {
 ///
 /// `anchors` are the vectors of [`Pairs::anchors`] and `documents` those of [`Pairs::documents`], of length 1:
 /// the similarity is their inner product. Beside them, memory holds a block of similarities, the candidates of
-/// 8,192 anchors, and what is found.
+/// up to 8,192 anchors, about half a gigabyte at most, and what is found.
 ///
 /// An anchor with several positives has the same negatives for all of them, and its margins are taken from the
 /// least similar one.
@@ -56,20 +55,21 @@ pub fn mine(
     settings: &MiningSettings,
     progress: &dyn Progress,
 ) -> Result<Mined> {
-    const ANCHORS_AT_ONCE: usize = 8192;
     let most_positives = pairs.most_positives();
     let range = settings.range(most_positives)?;
     check(pairs, anchors, documents)?;
     // With room for the positives among the nearest.
     let depth = range.end.saturating_add(most_positives).min(documents.len());
+    // Each anchor keeps up to twice as many candidates of 8 bytes.
+    let anchors_at_once = ((1 << 25) / depth.max(1)).clamp(112, 8192);
     let cpu = Cpu::detect()?;
     let started = Instant::now();
     let dimensions = anchors.dimensions();
-    let steps = pairs.anchors().len().div_ceil(ANCHORS_AT_ONCE) * blocks(documents.len());
+    let steps = pairs.anchors().len().div_ceil(anchors_at_once) * blocks(documents.len());
     let task = progress.task("searching for negatives", Some(steps as u64), Unit::Items);
     let mut mined = Mined { anchors: Vec::new(), removed: Removed::default() };
-    for (block, vectors) in anchors.as_slice().chunks(ANCHORS_AT_ONCE * dimensions).enumerate() {
-        let first = block * ANCHORS_AT_ONCE;
+    for (block, vectors) in anchors.as_slice().chunks(anchors_at_once * dimensions).enumerate() {
+        let first = block * anchors_at_once;
         let mut wanted: Vec<Wanted> = (first..first + vectors.len() / dimensions)
             .map(|anchor| Wanted::new(depth, pairs.positives(anchor)))
             .collect();

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 
-use coderag_core::{Hasher, Progress, Unit};
+use coderag_core::{Progress, Unit};
 
-use crate::data::{BadRows, InputFile, OnBadRow, Source, fingerprint, for_each_example};
+use crate::data::{BadRows, InputFile, OnBadRow, Source, fingerprint, read_file};
 use crate::{Error, Result};
 
 /// The texts of pairs, each text once, and which documents are positives of which anchor.
@@ -55,31 +55,20 @@ impl Pairs {
     /// over.
     ///
     /// # Errors
-    /// Those of [`for_each_example`], [`Error::BadRows`] where these end the run, and [`Error::NoRows`] when
+    /// Those of [`for_each_example`](crate::data::for_each_example), [`Error::BadRows`] where these end the run, and [`Error::NoRows`] when
     /// there is no pair.
     pub fn read(sources: &[Source], on_bad_row: OnBadRow, progress: &dyn Progress) -> Result<Self> {
         let (mut anchors, mut documents) = (Texts::default(), Texts::default());
         let (mut files, mut pairs, mut bad_rows) = (Vec::new(), Vec::new(), BadRows::default());
         let task = progress.task("reading pairs", None, Unit::Items);
         for (source, path) in files_of(sources) {
-            let mut hasher = Hasher::new();
-            let bytes = hasher.update_file(path)?;
-            let (mut rows, bad_before) = (0, bad_rows.total);
-            for_each_example(path, &source.columns, &mut bad_rows, |example| {
+            files.push(read_file(path, &source.columns, &mut bad_rows, |example| {
                 pairs.push((anchors.add(example.anchor)?, documents.add(example.positive)?));
-                rows += 1;
                 task.advance(1);
                 Ok(())
-            })?;
-            let (sha256, bad_rows) = (hasher.finish(), bad_rows.total - bad_before);
-            files.push(InputFile { path: path.clone(), bytes, sha256, rows, bad_rows });
+            })?);
         }
-        if bad_rows.total > 0 {
-            match on_bad_row {
-                OnBadRow::Fail => return Err(Error::BadRows { bad_rows: Box::new(bad_rows) }),
-                OnBadRow::Skip => tracing::warn!("left out {bad_rows}"),
-            }
-        }
+        on_bad_row.settle("the pairs", &bad_rows)?;
         if pairs.is_empty() {
             let name = sources.first().map(|source| source.name.clone()).unwrap_or_default();
             return Err(Error::NoRows { name, bad_rows: Box::new(bad_rows) });

@@ -1,9 +1,9 @@
 use std::ops::{AddAssign, Range};
 
+use coderag_core::Random;
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, MiningSettings, Sampling};
-use coderag_core::Random;
 
 /// How many candidates were looked at, and what removed how many. What one filter removed is not counted
 /// again by those after it.

@@ -294,7 +294,7 @@ fn write_training(text: &mut String, summary: &RunSummary) -> fmt::Result {
         text,
         "## Training\n\n- Begun {}, {} in all: {} of {} steps, {} pairs, {} tokens.\n\
          - Trained parameters: {} of {}.\n- Fingerprint of the model that training began with: `{}`.\n\n\
-         With these settings in `train.toml` and the files above, this gives the same model:\n\n{}\n{}",
+         {}\n\n{}\n{}",
         summary.started,
         Duration(summary.seconds),
         count(summary.steps),
@@ -304,6 +304,11 @@ fn write_training(text: &mut String, summary: &RunSummary) -> fmt::Result {
         count(summary.trained_parameters),
         count(summary.total_parameters),
         summary.model_fingerprint,
+        if summary.changed_on_the_way {
+            "The last settings of a run whose settings were changed on the way:"
+        } else {
+            "With these settings in `train.toml` and the files above, this gives the same model:"
+        },
         code_block("sh", "coderag train --config train.toml --output run"),
         code_block("toml", &summary.config_toml())
     )

@@ -70,7 +70,7 @@ pub struct StepRecord {
     pub tokens: u64,
     /// How long it took.
     pub seconds: f64,
-    /// How well its positives were told from the other documents, where that was computed.
+    /// How well the positives of its last batch were told from the other documents, where that was computed.
     pub statistics: Option<BatchStatistics>,
 }
 

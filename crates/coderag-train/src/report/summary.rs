@@ -44,6 +44,8 @@ pub struct RunSummary {
     pub best: Option<EvaluationRecord>,
     /// What a reader must know before the figures are believed.
     pub warnings: Vec<String>,
+    /// Whether settings were changed while the run was interrupted, so that it cannot simply be run again.
+    pub changed_on_the_way: bool,
     /// The most memory in bytes that the program ever had, where the system tells.
     pub peak_memory: Option<u64>,
 }

@@ -7,7 +7,6 @@ use coderag_encoder::ModelExport;
 use coderag_encoder::lora::Adapter;
 
 use super::Outcome;
-use super::memory::peak_memory;
 use super::training::Training;
 use crate::record::{EvaluationRecord, MetricsLog, Record, StepRecord, too_easy};
 use crate::report::{RunSummary, write_html};
@@ -79,7 +78,7 @@ fn summary<T: Trainee>(
         evaluations.iter().find(|evaluation| evaluation.step == best.step).copied().cloned()
     });
     let trained = state.values().map(|parameter| parameter.value.len() as u64).sum();
-    let beside = if training.config.lora.is_some() { training.model.parameters()? } else { 0 };
+    let of_adapter = if training.config.lora.is_some() { trained } else { 0 };
     Ok(RunSummary {
         config: training.config.clone(),
         base_model: training.context.base_model.to_owned(),
@@ -92,7 +91,7 @@ fn summary<T: Trainee>(
         pairs: position.pairs,
         tokens: position.tokens,
         trained_parameters: trained,
-        total_parameters: trained + beside,
+        total_parameters: training.model.parameters()? + of_adapter,
         manifests: training.stages.iter().map(|stage| stage.store.manifest().clone()).collect(),
         development_files: training
             .development
@@ -102,7 +101,8 @@ fn summary<T: Trainee>(
         after: evaluations.last().copied().cloned(),
         best,
         warnings: warnings(training, records),
-        peak_memory: peak_memory(),
+        peak_memory: position.peak_memory,
+        changed_on_the_way: !training.record.changes.is_empty(),
     })
 }
 

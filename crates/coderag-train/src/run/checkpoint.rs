@@ -35,6 +35,8 @@ pub(super) struct Position {
     pub(super) tokens: u64,
     /// How long training and measuring took.
     pub(super) seconds: f64,
+    /// The most memory that a process of the run has had, in bytes, where the system tells.
+    pub(super) peak_memory: Option<u64>,
 }
 
 impl Position {
@@ -49,6 +51,7 @@ impl Position {
         pairs: 0,
         tokens: 0,
         seconds: 0.0,
+        peak_memory: None,
     };
 }
 
@@ -57,7 +60,7 @@ impl Position {
 #[serde(deny_unknown_fields)]
 pub(super) struct Best {
     pub(super) step: u64,
-    /// nDCG@10, which sentence-transformers compares by too.
+    /// nDCG@10, which sentence-transformers compares by too; rounded, so that JSON gives it back as it was.
     pub(super) ndcg_at_10: f64,
 }
 
@@ -91,6 +94,18 @@ impl StepFolders {
         Ok(steps)
     }
 
+    /// Removes what a killed run left of folders that it had not finished.
+    pub(super) fn remove_unfinished(&self) -> Result<()> {
+        let Ok(entries) = fs::read_dir(&self.0) else { return Ok(()) };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(".step-") {
+                let path = entry.path();
+                fs::remove_dir_all(&path).map_err(CoreError::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes all but these.
     pub(super) fn keep(&self, kept: &[u64]) -> Result<()> {
         for step in self.steps()?.into_iter().filter(|step| !kept.contains(step)) {
@@ -116,7 +131,7 @@ pub(super) fn write(folder: &Path, position: &Position, state: &TraineeState) ->
 pub(super) fn read(folder: &Path) -> Result<(Position, TraineeState)> {
     let position = read_position(folder)?;
     let path = folder.join(PARAMETERS);
-    let damaged = |problem: String| Error::DamagedRun { path: path.clone(), problem };
+    let damaged = |problem: String| damaged(folder, PARAMETERS, problem);
     let bytes = fs::read(&path).map_err(CoreError::io("read", &path))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     let values = |name: &str| -> Result<Option<Vec<f32>>> {
@@ -153,8 +168,11 @@ pub(super) fn read(folder: &Path) -> Result<(Position, TraineeState)> {
 pub(super) fn read_position(folder: &Path) -> Result<Position> {
     let path = folder.join(POSITION);
     let bytes = fs::read(&path).map_err(CoreError::io("read", &path))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::DamagedRun { path, problem: error.to_string() })
+    serde_json::from_slice(&bytes).map_err(|error| damaged(folder, POSITION, error.to_string()))
+}
+
+fn damaged(folder: &Path, file: &str, problem: String) -> Error {
+    Error::DamagedCheckpoint { path: folder.to_owned(), problem: format!("`{file}`: {problem}") }
 }
 
 fn write_parameters(path: &Path, state: &TraineeState) -> Result<()> {

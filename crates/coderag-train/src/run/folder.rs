@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,9 @@ pub struct RunRecord {
     pub started: String,
     /// The digest of all that decides the vectors of the model that the run began with.
     pub model_fingerprint: Digest,
+    /// The digests of the files of the evaluation.
+    #[serde(default)]
+    pub development: Vec<Digest>,
     /// How many threads computed.
     pub threads: usize,
     /// The settings.
@@ -45,7 +49,7 @@ impl RunFolder {
     pub(super) fn open(path: &Path, restart: bool) -> Result<Self> {
         let record = path.join(RECORD);
         let is_used = fs::read_dir(path).is_ok_and(|mut entries| {
-            entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != LOCK))
+            entries.any(|entry| entry.is_ok_and(|entry| !is_of_a_beginning(&entry.file_name())))
         });
         if is_used && !record.is_file() {
             return Err(Error::NotARun { path: path.to_owned() });
@@ -74,7 +78,7 @@ impl RunFolder {
     }
 
     /// Removes what a run writes, and nothing else; the record goes last, as without it the folder is no run's.
-    fn clear(&self) -> Result<()> {
+    pub(super) fn clear(&self) -> Result<()> {
         for name in ["checkpoints", "best", "examples", "model", "adapter", "metrics.jsonl"]
             .into_iter()
             .chain(["report.html", RECORD])
@@ -150,6 +154,11 @@ impl RunFolder {
     pub(super) fn report(&self) -> PathBuf {
         self.path.join("report.html")
     }
+}
+
+/// Whether a name is of what a run leaves that was killed before it had a record.
+fn is_of_a_beginning(name: &OsStr) -> bool {
+    name == LOCK || name.to_string_lossy().starts_with(&format!(".{RECORD}.partial-"))
 }
 
 const RECORD: &str = "run.json";

@@ -4,8 +4,11 @@ use crate::config::TrainConfig;
 use crate::{Error, Result};
 
 /// What a run may go on with although it differs from what the run began with.
-const CHANGEABLE: [&str; 6] =
-    ["checkpoints", "evaluation", "gradient_checkpointing", "on_bad_row", "precision", "dropout"];
+const CHANGEABLE: [&str; 5] =
+    ["checkpoints", "gradient_checkpointing", "on_bad_row", "precision", "dropout"];
+
+/// What of the evaluation may differ: what is measured stays, or measurements could not be compared.
+const CHANGEABLE_IN_EVALUATION: [&str; 2] = ["every", "patience"];
 
 /// What of a stage may differ.
 const CHANGEABLE_IN_STAGE: [&str; 8] = [
@@ -31,8 +34,13 @@ pub(super) fn changes(was: &TrainConfig, is: &TrainConfig) -> Result<Vec<String>
         let (Value::Object(was), Value::Object(is)) = (was, is) else { return };
         for (key, was) in was {
             let is = is.get(&key).cloned().unwrap_or_default();
-            // The examples have a check of their own, by what is in the files.
-            if was == is || key == "source" || key == "stage" {
+            // Stages and the evaluation come apart, and examples are compared by what is in their files.
+            let is_elsewhere = match prefix {
+                "" => key == "stage" || key == "evaluation",
+                "stage." => key == "source",
+                _ => false,
+            };
+            if was == is || is_elsewhere {
                 continue;
             }
             let change = format!("`{prefix}{key}` was {was} and is {is}");
@@ -43,6 +51,13 @@ pub(super) fn changes(was: &TrainConfig, is: &TrainConfig) -> Result<Vec<String>
     compare("", value(was), value(is), &CHANGEABLE);
     for (was, is) in was.stages.iter().zip(&is.stages) {
         compare("stage.", value(was), value(is), &CHANGEABLE_IN_STAGE);
+    }
+    if let (Some(was), Some(is)) = (&was.evaluation, &is.evaluation) {
+        compare("evaluation.", value(was), value(is), &CHANGEABLE_IN_EVALUATION);
+    }
+    if was.evaluation.is_some() != is.evaluation.is_some() {
+        let change = if is.evaluation.is_some() { "there was none before" } else { "it is gone" };
+        refused.push(format!("`evaluation`: {change}"));
     }
     if was.stages.len() > is.stages.len() {
         refused.push(format!("there were {} stages and are {}", was.stages.len(), is.stages.len()));

@@ -3,7 +3,7 @@ use std::path::Path;
 use coderag_core::{Progress, Random};
 
 use crate::config::StageConfig;
-use crate::data::{Example, OnBadRow, Sampler, SamplerSettings, SamplerState, Store};
+use crate::data::{Example, Manifest, OnBadRow, Sampler, SamplerSettings, SamplerState, Store};
 use crate::{Error, Result};
 
 /// A stage with its examples.
@@ -34,6 +34,9 @@ impl<'a> Stage<'a> {
         if store.manifest().bad_rows.total > 0 {
             tracing::warn!("stage `{}`: {} left out", config.name, store.manifest().bad_rows);
         }
+        if !config.loss.ranks() {
+            check_teacher(&config.name, store.manifest())?;
+        }
         let seed = Random::derived(seed, &[number as u64]).next_u64();
         let settings = SamplerSettings { seed, ..config.batches.clone() };
         let mut stage = Self { config, store, settings, steps: 0 };
@@ -41,6 +44,10 @@ impl<'a> Stage<'a> {
             (Some(steps), _) => steps,
             (None, epochs) => {
                 let batches = stage.sampler(None)?.count_batches(epochs.unwrap_or(1));
+                if batches == 0 {
+                    // Says why.
+                    stage.sampler(None)?.next_batch()?;
+                }
                 batches / config.accumulate as u64
             }
         };
@@ -73,4 +80,28 @@ impl<'a> Stage<'a> {
     pub(super) fn learning_rate(&self, step: u64) -> f64 {
         self.config.learning_rate * self.config.schedule.factor(step, self.steps)
     }
+}
+
+/// Refuses examples that there is nothing to distil from.
+fn check_teacher(stage: &str, manifest: &Manifest) -> Result<()> {
+    for source in &manifest.sources {
+        let without_scores = source.rows - source.scored_rows;
+        let problem = if without_scores > 0 {
+            format!(
+                "stage `{stage}`: {without_scores} of the {} examples of `{}` have no teacher's scores; \
+                 name their column with `columns = {{ scores = \"scores\" }}` or take another loss",
+                source.rows, source.name
+            )
+        } else if source.fewest_negatives == 0 {
+            format!(
+                "stage `{stage}`: there are examples of `{}` without negatives, which this loss compares \
+                 with the positive; `coderag mine` finds some",
+                source.name
+            )
+        } else {
+            continue;
+        };
+        return Err(Error::Setting { setting: "loss", problem });
+    }
+    Ok(())
 }

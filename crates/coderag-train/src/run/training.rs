@@ -8,13 +8,15 @@ use coderag_encoder::ModelDirectory;
 
 use super::artifacts;
 use super::batch::{TokenizedBatch, Tokenizer};
+use super::begin;
 use super::checkpoint::{self, Best, Position, StepFolders};
 use super::evaluation::measure;
 use super::folder::{RunFolder, RunRecord};
+use super::memory::peak_memory;
 use super::objective::Objective;
 use super::stage::Stage;
 use super::throughput::Throughput;
-use super::{Outcome, RunContext, settings};
+use super::{Outcome, RunContext};
 use crate::config::TrainConfig;
 use crate::data::{Sampler, Store};
 use crate::evaluation::DevelopmentSet;
@@ -59,20 +61,22 @@ impl<'a, T: Trainee> Training<'a, T> {
         mut trainee: T,
     ) -> Result<Self> {
         let folder = RunFolder::open(context.output, context.restart)?;
-        let record = begin_or_go_on(&folder, config, context, model)?;
+        let development = config.evaluation.as_ref();
+        let development = development
+            .map(|settings| DevelopmentSet::read(settings, config.on_bad_row))
+            .transpose()?;
+        let (checkpoints, best) = (StepFolders(folder.checkpoints()), StepFolders(folder.best()));
+        checkpoints.remove_unfinished()?;
+        best.remove_unfinished()?;
+        let begun = checkpoints.steps()?.last().is_some_and(|step| *step > 0);
+        let record = begin::record(&folder, begun, config, context, model, development.as_ref())?;
         let stages = config.stages.iter().enumerate().map(|(number, stage)| {
             let examples = folder.examples(number);
             let on_bad_row = config.on_bad_row;
             Stage::open(number, stage, config.seed, on_bad_row, &examples, context.progress)
         });
         let stages: Vec<Stage<'a>> = stages.collect::<Result<_>>()?;
-        let development = config.evaluation.as_ref();
-        let development = development
-            .map(|settings| DevelopmentSet::read(settings, config.on_bad_row))
-            .transpose()?;
-        let checkpoints = StepFolders(folder.checkpoints());
-        let best = StepFolders(folder.best());
-        let (position, log) = match checkpoints.steps()?.last() {
+        let (mut position, log) = match checkpoints.steps()?.last() {
             Some(step) => {
                 let (position, state) = checkpoint::read(&checkpoints.of(*step))?;
                 trainee.restore(state)?;
@@ -81,6 +85,14 @@ impl<'a, T: Trainee> Training<'a, T> {
             }
             None => (Position::START, MetricsLog::create(&folder.metrics())?),
         };
+        let patience = config.evaluation.as_ref().and_then(|evaluation| evaluation.patience);
+        position.stopped_early &= patience.is_some_and(|it| position.without_better >= it);
+        let planned: u64 = stages.iter().take(position.stage).map(|stage| stage.steps).sum();
+        if position.step - position.stage_step < planned {
+            let problem = "a stage that is over cannot get more steps; add a [[stage]], or begin anew with \
+                           `--restart`";
+            return Err(Error::Setting { setting: "steps", problem: problem.to_owned() });
+        }
         let tokenizer = Tokenizer::new(model, &config.prompts);
         let (throughput, recent) = (Throughput::default(), Vec::new());
         let warned = false;
@@ -195,7 +207,9 @@ impl<'a, T: Trainee> Training<'a, T> {
         let mut statistics = None;
         for part in 0..accumulate {
             let batch = sampler.next_batch()?;
-            epoch = batch.epoch;
+            if part == 0 {
+                epoch = batch.epoch;
+            }
             let examples = stage.examples(&batch.rows)?;
             let texts = TokenizedBatch::new(&examples, &self.tokenizer)?;
             pairs += examples.len() as u64;
@@ -237,7 +251,7 @@ impl<'a, T: Trainee> Training<'a, T> {
         };
         self.throughput.add(&record);
         tracing::debug!(step = record.step, "{}", self.throughput.describe(loss));
-        self.log.append(&Record::Step(record.clone()))?;
+        self.log_record(Record::Step(record.clone()))?;
         self.watch(stage, record);
         Ok(())
     }
@@ -313,8 +327,8 @@ impl<'a, T: Trainee> Training<'a, T> {
         let scores = measure(&self.trainee, &self.tokenizer, set, self.context.progress)?;
         let seconds = start.elapsed().as_secs_f64();
         self.position.seconds += seconds;
-        let (step, ndcg_at_10) = (self.position.step, scores.ndcg_at_10);
-        self.log.append(&Record::Evaluation(EvaluationRecord { step, scores, seconds }))?;
+        let (step, ndcg_at_10) = (self.position.step, (scores.ndcg_at_10 * 1e9).round() / 1e9);
+        self.log_record(Record::Evaluation(EvaluationRecord { step, scores, seconds }))?;
         tracing::info!(step, ndcg_at_10, "evaluated");
         if self.position.best.is_none_or(|best| ndcg_at_10 > best.ndcg_at_10) {
             let mut state = self.trainee.state()?;
@@ -327,20 +341,28 @@ impl<'a, T: Trainee> Training<'a, T> {
             self.position.without_better += 1;
             let patience = self.config.evaluation.as_ref().and_then(|it| it.patience);
             if patience.is_some_and(|patience| self.position.without_better >= patience) {
-                let planned: u64 = self.stages.iter().map(|stage| stage.steps).sum();
-                tracing::info!(step, planned, "stopping: no measurement was better of late");
+                tracing::info!(step, "stopping: no measurement was better of late");
                 self.position.stopped_early = true;
             }
         }
         Ok(())
     }
 
+    fn log_record(&mut self, record: Record) -> Result<()> {
+        let appended = self.log.append(&record);
+        appended.map_err(|source| self.not_written(source))
+    }
+
     fn write_checkpoint(&mut self) -> Result<()> {
-        let step = self.position.step;
+        let written = self.try_to_write_checkpoint();
+        written.map_err(|source| self.not_written(source))
+    }
+
+    fn try_to_write_checkpoint(&mut self) -> Result<()> {
         self.log.flush()?;
+        self.position.peak_memory = self.position.peak_memory.max(peak_memory());
         let state = self.trainee.state()?;
-        checkpoint::write(&self.checkpoints.of(step), &self.position, &state)
-            .map_err(|source| self.not_written(source))?;
+        checkpoint::write(&self.checkpoints.of(self.position.step), &self.position, &state)?;
         let mut steps = self.checkpoints.steps()?;
         let old = steps.len().saturating_sub(self.config.checkpoints.keep);
         let kept = steps.split_off(old);
@@ -356,7 +378,7 @@ impl<'a, T: Trainee> Training<'a, T> {
 
     fn not_written(&self, source: Error) -> Error {
         let step = self.position.step;
-        Error::Checkpoint { step, last: self.last_checkpoint(), source: Box::new(source) }
+        Error::NotWritten { step, last: self.last_checkpoint(), source: Box::new(source) }
     }
 
     fn forget_moments(&mut self) -> Result<()> {
@@ -372,42 +394,4 @@ fn forget(state: &mut TraineeState) {
         parameter.first_moment = Vec::new();
         parameter.second_moment = Vec::new();
     }
-}
-
-/// The record of the run in the folder, brought up to date, or a new one.
-fn begin_or_go_on(
-    folder: &RunFolder,
-    config: &TrainConfig,
-    context: &RunContext<'_>,
-    model: &ModelDirectory,
-) -> Result<RunRecord> {
-    let threads = context
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    let mut record = match folder.record()? {
-        None => RunRecord {
-            format_version: RunRecord::FORMAT_VERSION,
-            coderag_version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
-            model_fingerprint: model.fingerprint(),
-            threads,
-            config: config.clone(),
-            changes: Vec::new(),
-        },
-        Some(record) => {
-            let changes = settings::changes(&record.config, config)?;
-            for change in &changes {
-                tracing::warn!("{change}: the run differs from one without the interruption");
-            }
-            if record.model_fingerprint != model.fingerprint() {
-                return Err(Error::ModelChanged { path: model.path().to_owned() });
-            }
-            let config = config.clone();
-            let changes = [record.changes, changes].concat();
-            RunRecord { config, changes, threads, ..record }
-        }
-    };
-    record.changes.dedup();
-    folder.write_record(&record)?;
-    Ok(record)
 }

@@ -25,20 +25,46 @@ fn a_loss_that_is_no_number_stops_the_run_at_the_last_good_checkpoint() {
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_written_is_reported_with_the_last_one() {
+fn what_cannot_be_written_is_reported_with_the_last_checkpoint() {
     let folder = Folder::new();
-    let config = folder.config("checkpoints = { every = 2, keep = 2 }", "");
+    let top =
+        format!("checkpoints = {{ every = 2, keep = 2 }}\n{}", folder.evaluation("every = 50"));
+    let config = folder.config(&top, "");
     folder.train("run", &config, Some(3)).unwrap();
-    let checkpoints = folder.path("run/checkpoints");
-    let aside = folder.path("run/aside");
-    fs::rename(&checkpoints, &aside).unwrap();
-    fs::write(&checkpoints, "in the way").unwrap();
+    let (best, aside) = (folder.path("run/best"), folder.path("run/aside"));
+    fs::rename(&best, &aside).unwrap();
+    fs::write(&best, "in the way").unwrap();
     let message = folder.train("run", &config, None).unwrap_err().to_string();
-    assert!(message.contains("checkpoints"), "{message}");
-    fs::remove_file(&checkpoints).unwrap();
-    fs::rename(&aside, &checkpoints).unwrap();
+    for part in
+        ["what step 4 gave could not be written", "the last good checkpoint is", "step-00000004"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    fs::remove_file(&best).unwrap();
+    fs::rename(&aside, &best).unwrap();
     folder.train_well("run", &config);
     assert_eq!(folder.steps("run").len(), 10);
+}
+
+#[test]
+fn settings_that_allow_no_step_can_be_corrected() {
+    let folder = Folder::new();
+    let large = folder.config("", "batches = { batch_size = 1000 }");
+    let message = folder.train("run", &large, None).unwrap_err().to_string();
+    assert!(message.contains("lower `batch_size`"), "{message}");
+    let epochs = folder.config("", "epochs = 1\nbatches = { batch_size = 1000 }");
+    let message = folder.train("run", &epochs, None).unwrap_err().to_string();
+    assert!(message.contains("lower `batch_size`"), "{message}");
+    folder.train_well("run", &folder.config("", "batches = { batch_size = 10 }"));
+}
+
+#[test]
+fn distillation_without_a_teacher_is_refused_by_the_source() {
+    let folder = Folder::new();
+    let mut config = folder.config("", "");
+    config.stages[0].loss = coderag_core::config::parse("name = 'margin_mse'", "loss").unwrap();
+    let message = folder.train("run", &config, None).unwrap_err().to_string();
+    assert!(message.contains("60 of the 60 examples of `pairs`"), "{message}");
 }
 
 #[test]
@@ -62,10 +88,9 @@ fn damaged_checkpoints_are_reported_by_name() {
     let bytes = fs::read(&parameters).unwrap();
     fs::write(&parameters, &bytes[..bytes.len() / 2]).unwrap();
     let message = folder.train("run", &config, None).unwrap_err().to_string();
-    assert!(
-        message.contains("parameters.safetensors") && message.contains("--restart"),
-        "{message}"
-    );
+    for part in ["parameters.safetensors", "remove this folder", "--restart"] {
+        assert!(message.contains(part), "{message}");
+    }
     fs::write(&parameters, bytes).unwrap();
     fs::write(checkpoint.join("position.json"), "{}").unwrap();
     let message = folder.train("run", &config, None).unwrap_err().to_string();

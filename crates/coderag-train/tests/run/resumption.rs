@@ -114,3 +114,39 @@ fn a_run_goes_on_only_as_the_run_it_is() {
     fs::write(&source, text.replacen("find", "sort", 1)).unwrap();
     assert!(refusal(&longer).contains("has changed since the run began"));
 }
+
+#[test]
+fn what_is_over_stays_and_what_is_measured_stays() {
+    let folder = Folder::new();
+    let config = folder.config(&folder.evaluation("every = 4"), "");
+    folder.train_well("run", &config);
+    let mut longer = config.clone();
+    longer.stages[0].steps = Some(20);
+    let message = folder.train("run", &longer, None).unwrap_err().to_string();
+    assert!(message.contains("a stage that is over"), "{message}");
+    let mut other = config.clone();
+    other.evaluation = None;
+    let message = folder.train("run", &other, None).unwrap_err().to_string();
+    assert!(message.contains("`evaluation`: it is gone"), "{message}");
+    let development = folder.path("other.jsonl");
+    let text = fs::read_to_string(&development).unwrap();
+    fs::write(&development, text.replacen("of", "in", 1)).unwrap();
+    let message = folder.train("run", &config, None).unwrap_err().to_string();
+    assert!(message.contains("other.jsonl has changed since the run began"), "{message}");
+}
+
+#[test]
+fn a_run_goes_on_from_the_checkpoint_before_a_damaged_one() {
+    let folder = Folder::new();
+    let config = folder.config("checkpoints = { every = 3, keep = 2 }", "");
+    folder.train_well("whole", &config);
+    folder.train("run", &config, Some(8)).unwrap();
+    assert_eq!(folder.names("run/checkpoints"), ["step-00000006", "step-00000008"]);
+    let damaged = folder.path("run/checkpoints/step-00000008");
+    fs::write(damaged.join("parameters.safetensors"), "no tensors").unwrap();
+    assert!(folder.train("run", &config, None).is_err());
+    // As the message says.
+    fs::remove_dir_all(damaged).unwrap();
+    folder.train_well("run", &config);
+    assert_eq!(folder.weights("run"), folder.weights("whole"));
+}

@@ -46,7 +46,7 @@ impl Session {
             None => Registry::builtin()?,
         };
         let store = Store::new(Settings::from_env()?);
-        let progress = ProgressBars { hidden: arguments.quiet };
+        let progress = ProgressBars::new(arguments.quiet);
         Ok(Self { registry, store, progress, threads })
     }
 

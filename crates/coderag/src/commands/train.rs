@@ -1,5 +1,6 @@
 //! `coderag train`: a run from its settings to a model in a folder, or on from where it was interrupted.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -19,9 +20,10 @@ use crate::output;
 pub(crate) fn run(session: &Session, arguments: &TrainArguments) -> Result<()> {
     let config = TrainConfig::load(&arguments.config)?;
     let interrupt = interrupt_flag()?;
+    let model = session.locate(&config.model)?;
     let context = RunContext {
-        model: &session.locate(&config.model)?,
-        base_model: hub_name(session, &config.model),
+        model: &model,
+        base_model: &base_model(session, &config.model, &model),
         output: &arguments.output,
         threads: Some(session.threads),
         restart: arguments.restart,
@@ -56,14 +58,15 @@ pub(crate) fn run(session: &Session, arguments: &TrainArguments) -> Result<()> {
     }
 }
 
-/// The repository on the model hub that a model of the registry comes from; any other model's own name.
-fn hub_name<'a>(session: &'a Session, model: &'a str) -> &'a str {
-    let sources = session.registry.get(model).map(|model| &*model.sources).unwrap_or_default();
+/// The repository on the model hub that a model of the registry comes from; for any other its folder.
+fn base_model(session: &Session, name: &str, folder: &Path) -> String {
+    let sources = session.registry.get(name).map(|model| &*model.sources).unwrap_or_default();
     let repository = sources.iter().find_map(|source| match source {
-        Source::Hub { repository, .. } => Some(repository.as_str()),
+        Source::Hub { repository, .. } => Some(repository.clone()),
         Source::Packages(_) | Source::Local { .. } => None,
     });
-    repository.unwrap_or(model)
+    let absolute = || folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    repository.unwrap_or_else(|| absolute().display().to_string())
 }
 
 /// A flag that Ctrl-C or a request to end sets; a second one ends the program at once.

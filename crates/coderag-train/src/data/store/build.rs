@@ -46,12 +46,7 @@ impl Store {
             records.push(record);
         }
         drop(task);
-        if bad_rows.total > 0 {
-            match on_bad_row {
-                OnBadRow::Fail => return Err(Error::BadRows { bad_rows: Box::new(bad_rows) }),
-                OnBadRow::Skip => tracing::warn!("left out {bad_rows}"),
-            }
-        }
+        on_bad_row.settle("the examples", &bad_rows)?;
         if let Some(empty) = records.iter().find(|record| record.rows == 0) {
             let (name, bad_rows) = (empty.name.clone(), Box::new(bad_rows));
             return Err(Error::NoRows { name, bad_rows });
@@ -100,7 +95,7 @@ fn read(
     advance: &dyn Fn(),
 ) -> Result<SourceRecord> {
     let mut counts: [LengthCounts; 3] = Default::default();
-    let (mut fewest, mut most) = (u32::MAX, 0);
+    let (mut fewest, mut most, mut scored_rows) = (u32::MAX, 0, 0);
     let mut files = Vec::with_capacity(source.files.len());
     for path in &source.files {
         files.push(read_file(path, &source.columns, bad_rows, |example| {
@@ -110,6 +105,7 @@ fn read(
                     counts.add(*length);
                 }
             }
+            scored_rows += u64::from(example.scores.is_some());
             let negatives = lengths.len() as u32 - 2;
             (fewest, most) = (fewest.min(negatives), most.max(negatives));
             advance();
@@ -122,6 +118,7 @@ fn read(
         columns: source.columns.clone(),
         rows: files.iter().map(|file| file.rows).sum(),
         files,
+        scored_rows,
         fewest_negatives: fewest.min(most),
         most_negatives: most,
         anchors,

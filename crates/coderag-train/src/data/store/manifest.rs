@@ -34,6 +34,8 @@ pub struct SourceRecord {
     pub files: Vec<InputFile>,
     /// Its examples.
     pub rows: u64,
+    /// How many of its examples have a teacher's scores.
+    pub scored_rows: u64,
     /// The fewest negatives that an example has.
     pub fewest_negatives: u32,
     /// The most negatives that an example has.

@@ -77,6 +77,13 @@ pub(crate) fn run(session: &Session, arguments: &MineArguments) -> Result<()> {
     if arguments.output.is_dir() {
         bail!("the output {} is a folder", arguments.output.display());
     }
+    let output = arguments.output.canonicalize().ok();
+    let mut inputs = arguments.input.iter().chain(&arguments.corpus);
+    if let Some(input) =
+        inputs.find(|input| output.is_some() && input.canonicalize().ok() == output)
+    {
+        bail!("the output {} is also an input; choose another file", input.display());
+    }
     let settings = settings(arguments);
     settings.range(1)?;
     let names: Vec<String> =
