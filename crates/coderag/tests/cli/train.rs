@@ -136,8 +136,9 @@ fn scores_are_printed_and_the_model_embeds() {
     let evaluation = "[evaluation]\nevery = 20\nsource = DEVELOPMENT";
     let settings = format!("lora = {{ r = 4, lora_alpha = 8 }}\n{evaluation}");
     let stage = "steps = 40\nbatches = { batch_size = 16 }";
-    for (model, modules) in [("small-bert", ""), ("architectures/qwen3-last-token", "")] {
-        let folder = Folder::new(model, &format!("{modules}{settings}"), stage);
+    // Qwen3's weights are of bf16, to which merged ones are rounded.
+    for (model, rounding) in [("small-bert", 1e-5), ("architectures/qwen3-last-token", 2e-2)] {
+        let folder = Folder::new(model, &settings, stage);
         let run = folder.train("run", &[]);
         let lines: Vec<&str> = run.stdout.lines().collect();
         assert!(lines[0].contains("recall@1") && lines[0].contains("nDCG@10"), "{run}");
@@ -168,8 +169,8 @@ fn scores_are_printed_and_the_model_embeds() {
             let pairs = left.iter().zip(right);
             pairs.map(|(left, right)| (left - right).abs()).fold(0.0, f64::max)
         };
-        assert!(difference(&merged, &adapted) < 1e-5, "{}", difference(&merged, &adapted));
-        assert!(difference(&merged, &plain) > 1e-3, "{}", difference(&merged, &plain));
+        let (same, other) = (difference(&merged, &adapted), difference(&merged, &plain));
+        assert!(same < rounding && other > 2.0 * same, "{model}: {same} {other}");
     }
 }
 
