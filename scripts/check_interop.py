@@ -137,7 +137,7 @@ def check_model(directory, coderag, report):
     for name, prompt in model.prompts.items():
         ours = coderag.embed(directory, "--prompt-name", name)
         report.vectors(tool, f"vectors, prompt `{name}`", ours, with_sentence_transformers(model, prompt))
-    return vectors
+    return vectors, model.max_seq_length
 
 
 def check_transformers(directory, report):
@@ -189,7 +189,7 @@ def check_weights(directory, base, folder, report):
         report.problems(tool, "weights of another shape or type than the base's", differing)
 
 
-def check_adapter(base, adapter, merged, coderag, report):
+def check_adapter(base, adapter, merged, longest, coderag, report):
     ours = coderag.embed(base, "--adapter", adapter, "--prompt", "")
     is_half = any(dtype in ["F16", "BF16"] for _, dtype in layout(base).values())
     limit = HALF_LIMIT if is_half else LIMIT
@@ -212,7 +212,9 @@ def check_adapter(base, adapter, merged, coderag, report):
     pipeline[0].model = model.get_base_model()
     live = with_sentence_transformers(pipeline)
     report.vectors("PEFT", "vectors of coderag embed --adapter", ours, live)
-    report.vectors("PEFT", "vectors of the merged model", merged, live, limit)
+    # Training may have cut texts sooner than the base does.
+    pipeline.max_seq_length = longest
+    report.vectors("PEFT", "vectors of the merged model", merged, with_sentence_transformers(pipeline), limit)
 
     pipeline = load(base)
     pipeline.load_adapter(str(adapter))
@@ -351,7 +353,7 @@ def main():
         merged = report.attempt("sentence-transformers", check_model, directory, coderag)
         report.attempt("transformers", check_transformers, directory)
         if arguments.adapter and merged is not None:
-            report.attempt("PEFT", check_adapter, base, arguments.adapter.resolve(), merged, coderag)
+            report.attempt("PEFT", check_adapter, base, arguments.adapter.resolve(), *merged, coderag)
         report.attempt("safetensors", check_weights, directory, base, Path(folder))
     report.attempt("text-embeddings-inference", check_tei, directory)
     sys.exit(1 if report.failed else 0)
