@@ -92,6 +92,8 @@ impl Trainee for CpuTrainee {
     }
 
     fn state(&mut self) -> Result<TraineeState> {
+        // The copy takes no more than what a step works in.
+        self.engine.release_memory();
         let moments = &self.moments;
         let state = |parameter: &coderag_encoder::engine::ParameterMut<'_>| {
             let moments = moments.get(parameter.name);

@@ -216,6 +216,14 @@ impl TrainingEngine {
         Ok(self.vectors(&batch, &memory))
     }
 
+    /// Lets the system have back the memory that passes work in, most of what the engine holds; the next pass
+    /// takes it anew.
+    pub fn release_memory(&mut self) {
+        self.tapes.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.scratch.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.gradients = None;
+    }
+
     /// The same vectors, and what the backward pass needs of their computation. The seed is that of the
     /// dropouts.
     ///
