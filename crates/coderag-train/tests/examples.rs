@@ -426,7 +426,7 @@ fn a_damaged_store_is_refused() {
     for file in ["texts.bin", "fingerprints.bin", "rows.bin"] {
         let message = refusal(file, &cut);
         assert!(message.contains(&format!("`{file}` has")), "{message}");
-        assert!(message.ends_with("begin the run anew"), "{message}");
+        assert!(message.ends_with("begin the run anew with `--restart`"), "{message}");
     }
     assert!(refusal("examples.json", &cut).contains("`examples.json`: EOF"));
     let version = |bytes: Vec<u8>| {
