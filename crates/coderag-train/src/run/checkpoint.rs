@@ -11,8 +11,8 @@ use crate::data::SamplerState;
 use crate::trainee::{ParameterState, TraineeState};
 use crate::{Error, Result};
 
-/// Where a run stands after a step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Where a run stands after a step; by default before the first one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Position {
     /// The steps done, of all stages.
@@ -37,22 +37,6 @@ pub(super) struct Position {
     pub(super) seconds: f64,
     /// The most memory that a process of the run has had, in bytes, where the system tells.
     pub(super) peak_memory: Option<u64>,
-}
-
-impl Position {
-    pub(super) const START: Self = Self {
-        step: 0,
-        stage: 0,
-        stage_step: 0,
-        sampler: None,
-        best: None,
-        without_better: 0,
-        stopped_early: false,
-        pairs: 0,
-        tokens: 0,
-        seconds: 0.0,
-        peak_memory: None,
-    };
 }
 
 /// A measurement, and after which step it was made.

@@ -59,10 +59,10 @@ pub(super) fn changes(was: &TrainConfig, is: &TrainConfig) -> Result<Vec<String>
         let change = if is.evaluation.is_some() { "there was none before" } else { "it is gone" };
         refused.push(format!("`evaluation`: {change}"));
     }
-    if was.stages.len() > is.stages.len() {
-        refused.push(format!("there were {} stages and are {}", was.stages.len(), is.stages.len()));
-    } else if was.stages.len() < is.stages.len() {
-        changes.push(format!("there were {} stages and are {}", was.stages.len(), is.stages.len()));
+    let (had, has) = (was.stages.len(), is.stages.len());
+    if had != has {
+        let list = if had > has { &mut refused } else { &mut changes };
+        list.push(format!("there were {had} stages and are {has}"));
     }
     if refused.is_empty() { Ok(changes) } else { Err(Error::SettingsChanged { changes: refused }) }
 }

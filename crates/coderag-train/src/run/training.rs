@@ -83,7 +83,7 @@ impl<'a, T: Trainee> Training<'a, T> {
                 tracing::info!("going on after step {step}");
                 (position, MetricsLog::resume(&folder.metrics(), *step)?)
             }
-            None => (Position::START, MetricsLog::create(&folder.metrics())?),
+            None => (Position::default(), MetricsLog::create(&folder.metrics())?),
         };
         let patience = config.evaluation.as_ref().and_then(|evaluation| evaluation.patience);
         position.stopped_early &= patience.is_some_and(|it| position.without_better >= it);
@@ -146,10 +146,9 @@ impl<'a, T: Trainee> Training<'a, T> {
         let progress = self.context.progress;
         let task = progress.task("training", Some(planned), Unit::Items);
         task.advance(self.position.step);
-        let mut of_this_call = 0;
         // Out of `self`, so that a sampler can borrow from it while steps change the rest.
         let stages = std::mem::take(&mut self.stages);
-        let end = self.take_steps_of(&stages, planned, &*task, &mut of_this_call);
+        let end = self.take_steps_of(&stages, planned, &*task);
         self.stages = stages;
         end
     }
@@ -159,25 +158,23 @@ impl<'a, T: Trainee> Training<'a, T> {
         stages: &[Stage<'a>],
         planned: u64,
         task: &dyn ProgressTask,
-        of_this_call: &mut u64,
     ) -> Result<End> {
+        let mut of_this_call = 0;
         while let Some(stage) = stages.get(self.position.stage) {
             if self.position.stopped_early {
                 break;
             }
             let mut sampler = stage.sampler(self.position.sampler.as_ref())?;
             while self.position.stage_step < stage.steps && !self.position.stopped_early {
-                let stop = self.context.stop_after.is_some_and(|limit| *of_this_call >= limit);
+                let stop = self.context.stop_after.is_some_and(|limit| of_this_call >= limit);
                 if stop || self.context.interrupt.load(Ordering::Relaxed) {
                     self.write_checkpoint()?;
                     return Ok(End::Interrupted);
                 }
-                self.take_step(stage, &mut sampler)?;
-                *of_this_call += 1;
+                let loss = self.take_step(stage, &mut sampler)?;
+                of_this_call += 1;
                 task.advance(1);
-                if let Some(last) = self.recent.last() {
-                    task.describe(&self.throughput.describe(last.loss));
-                }
+                task.describe(&self.throughput.describe(loss));
                 let (step, every) = (self.position.step, self.config.checkpoints.every);
                 let evaluation = self.config.evaluation.as_ref();
                 if evaluation.is_some_and(|it| step.is_multiple_of(it.every)) || step == planned {
@@ -191,15 +188,15 @@ impl<'a, T: Trainee> Training<'a, T> {
                 self.position.stage += 1;
                 self.position.stage_step = 0;
                 self.position.sampler = None;
-                self.forget_moments()?;
+                self.trainee.forget_moments();
             }
             self.write_checkpoint()?;
         }
         Ok(End::Over)
     }
 
-    /// A step of the optimizer: batches, their losses and gradients, new parameters.
-    fn take_step(&mut self, stage: &Stage<'_>, sampler: &mut Sampler<&Store>) -> Result<()> {
+    /// A step of the optimizer: batches, their losses and gradients, new parameters. Returns the loss.
+    fn take_step(&mut self, stage: &Stage<'_>, sampler: &mut Sampler<&Store>) -> Result<f64> {
         let start = Instant::now();
         let Position { step, stage_step, .. } = self.position;
         let accumulate = stage.config.accumulate;
@@ -253,7 +250,7 @@ impl<'a, T: Trainee> Training<'a, T> {
         tracing::debug!(step = record.step, "{}", self.throughput.describe(loss));
         self.log_record(Record::Step(record.clone()))?;
         self.watch(stage, record);
-        Ok(())
+        Ok(loss)
     }
 
     /// Adds the gradients of a batch's loss to those of the parameters; returns the loss.
@@ -379,12 +376,6 @@ impl<'a, T: Trainee> Training<'a, T> {
     fn not_written(&self, source: Error) -> Error {
         let step = self.position.step;
         Error::NotWritten { step, last: self.last_checkpoint(), source: Box::new(source) }
-    }
-
-    fn forget_moments(&mut self) -> Result<()> {
-        let mut state = self.trainee.state()?;
-        forget(&mut state);
-        self.trainee.restore(state)
     }
 }
 

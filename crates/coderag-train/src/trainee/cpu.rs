@@ -91,6 +91,10 @@ impl Trainee for CpuTrainee {
         Ok(norm)
     }
 
+    fn forget_moments(&mut self) {
+        self.moments.clear();
+    }
+
     fn state(&mut self) -> Result<TraineeState> {
         // The copy takes no more than what a step works in.
         self.engine.release_memory();

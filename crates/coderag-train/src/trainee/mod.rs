@@ -49,6 +49,9 @@ pub trait Trainee {
     /// [`Error::Optimizer`](crate::Error::Optimizer).
     fn step(&mut self, update: &Update) -> Result<f64>;
 
+    /// Has the optimizer begin anew, with the parameters as they are.
+    fn forget_moments(&mut self);
+
     /// The trained parameters and what the optimizer remembers of them.
     ///
     /// # Errors

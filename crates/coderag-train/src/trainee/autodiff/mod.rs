@@ -194,6 +194,10 @@ impl<B: AutodiffBackend> Trainee for BurnTrainee<B> {
         Ok(norm)
     }
 
+    fn forget_moments(&mut self) {
+        self.parameters.forget_moments();
+    }
+
     fn state(&mut self) -> Result<TraineeState> {
         self.parameters.state(&self.model.body)
     }

@@ -70,6 +70,10 @@ impl<B: Backend> Parameters<B> {
         self.list.iter_mut().for_each(|parameter| parameter.gradient = None);
     }
 
+    pub(super) fn forget_moments(&mut self) {
+        self.list.iter_mut().for_each(|parameter| parameter.moments = None);
+    }
+
     /// The norm of all gradients together.
     pub(super) fn gradient_norm(&self) -> Result<f64> {
         let rows = |parameter: &Parameter<B>| {
