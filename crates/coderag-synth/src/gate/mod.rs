@@ -1,0 +1,1 @@
+//! What a pair must pass before it is kept.

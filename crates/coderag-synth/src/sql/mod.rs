@@ -1,0 +1,1 @@
+//! Databases made from schemas, and what SQL does on them.
