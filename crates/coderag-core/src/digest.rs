@@ -19,6 +19,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The first 64 bits, to seed random numbers with.
+    pub fn seed(&self) -> u64 {
+        self.0.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    }
+
     /// The digest of a file's content, read in pieces.
     ///
     /// # Errors

@@ -1,1 +1,169 @@
 //! What a pair must pass before it is kept.
+
+pub(crate) mod contamination;
+pub(crate) mod duplicates;
+pub(crate) mod label;
+pub(crate) mod language;
+pub(crate) mod length;
+pub(crate) mod secrets;
+pub(crate) mod syntax;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::contamination::ContaminationSettings;
+pub use self::duplicates::DuplicateSettings;
+pub use self::length::LengthLimits;
+
+use crate::{Error, Result};
+
+/// What a pair must pass. `false` switches a gate off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GateSettings {
+    /// Texts must be English and not about the conversation.
+    pub language: bool,
+    /// Code must parse and be more than a placeholder.
+    pub syntax: bool,
+    /// How long the sides may be.
+    pub length: LengthLimits,
+    /// Secrets and personal data are replaced by placeholders.
+    pub secrets: bool,
+    /// SQL must run.
+    pub execution: ExecutionSettings,
+    /// The model judges pairs.
+    pub label: LabelSettings,
+    /// Questions are asked again.
+    pub consistency: ConsistencySettings,
+    /// Rows that were there before.
+    pub duplicates: DuplicateSettings,
+    /// Evaluation sets that must not leak into the rows.
+    pub contamination: ContaminationSettings,
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self {
+            language: true,
+            syntax: true,
+            length: LengthLimits::default(),
+            secrets: true,
+            execution: ExecutionSettings::default(),
+            label: LabelSettings::default(),
+            consistency: ConsistencySettings::default(),
+            duplicates: DuplicateSettings::default(),
+            contamination: ContaminationSettings::default(),
+        }
+    }
+}
+
+/// SQL must run in the guarded executor, on a database of the seed's schema.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExecutionSettings {
+    /// Whether it must.
+    pub enabled: bool,
+    /// How many rows each table of a generated database gets.
+    pub rows: usize,
+    /// On how many generated databases it must run, and results are compared.
+    pub databases: u32,
+    /// Whether a result without rows is rejected; it is noted in the row's meta otherwise.
+    pub reject_empty: bool,
+    /// The most seconds that a statement may run.
+    pub deadline_seconds: f64,
+}
+
+impl Default for ExecutionSettings {
+    fn default() -> Self {
+        Self { enabled: true, rows: 30, databases: 2, reject_empty: false, deadline_seconds: 5.0 }
+    }
+}
+
+/// The model judges how well the two sides of a pair belong together: 0, 1 or 2.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelSettings {
+    /// Whether it does.
+    pub enabled: bool,
+    /// The prompt's file, in the folder of the prompts.
+    pub prompt: PathBuf,
+    /// The prompt of a second opinion on what the first one rejects.
+    pub second_opinion: Option<PathBuf>,
+    /// The labels that pass.
+    pub keep: Vec<u8>,
+    /// The tasks whose pairs are judged; all when empty.
+    pub tasks: Vec<String>,
+}
+
+impl Default for LabelSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            prompt: PathBuf::from("label.md"),
+            second_opinion: Some(PathBuf::from("label_second_opinion.md")),
+            keep: vec![2],
+            tasks: Vec::new(),
+        }
+    }
+}
+
+/// The model answers the question again, without having seen the SQL, and must come to the same result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsistencySettings {
+    /// Whether it must.
+    pub enabled: bool,
+    /// The prompt's file, in the folder of the prompts.
+    pub prompt: PathBuf,
+    /// How often the question is asked; one answer with the same result is enough.
+    pub attempts: u32,
+    /// The most tokens of an answer.
+    pub max_tokens: u32,
+}
+
+impl Default for ConsistencySettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            prompt: PathBuf::from("answer_with_sql.md"),
+            attempts: 2,
+            max_tokens: 256,
+        }
+    }
+}
+
+impl GateSettings {
+    /// Makes relative paths relative to a folder.
+    pub(crate) fn relative_to(&mut self, folder: &Path) {
+        for path in self.contamination.sets.iter_mut().flat_map(|set| &mut set.files) {
+            *path = folder.join(&*path);
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |key: &str, problem: &str| {
+            Err(Error::Setting { key: key.to_owned(), problem: problem.to_owned() })
+        };
+        let Self { execution, label, consistency, .. } = self;
+        if label.enabled && !label.keep.iter().all(|label| *label <= 2) {
+            return wrong("gates.label.keep", "labels are 0, 1 and 2");
+        }
+        if label.enabled && label.keep.is_empty() {
+            return wrong("gates.label.keep", "it is empty, so nothing would pass");
+        }
+        if execution.rows == 0 || execution.databases == 0 {
+            return wrong("gates.execution", "`rows` and `databases` must be at least 1");
+        }
+        if !(execution.deadline_seconds > 0.0 && execution.deadline_seconds.is_finite()) {
+            return wrong("gates.execution.deadline_seconds", "it must be above 0");
+        }
+        if consistency.enabled && !execution.enabled {
+            return wrong("gates.consistency.enabled", "it compares results, so it needs `gates.execution.enabled`");
+        }
+        if consistency.enabled && (consistency.attempts == 0 || consistency.max_tokens == 0) {
+            return wrong("gates.consistency", "`attempts` and `max_tokens` must be at least 1");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+use std::collections::BTreeMap;
+
+use coderag_core::{ProgressTask, Unit};
+use serde_json::{Value, json};
+
+use super::RunContext;
+use super::folder::{RunFolder, now};
+use crate::Result;
+use crate::asking::Asker;
+use crate::config::SynthConfig;
+use crate::gate::contamination::Contamination;
+use crate::gate::duplicates::{Duplicate, Duplicates};
+use crate::making::Made;
+use crate::output::{Call, Manifest, Shards, TaskCounts, pairs, rejected};
+use crate::row::{Gate, RejectedRow, Row};
+use crate::sql::gretel::{GretelRow, record_batch};
+use crate::task::Seeds;
+
+/// Counts candidates in their order, and writes what they became.
+pub(super) struct Settlement<'a> {
+    config: &'a SynthConfig,
+    folder: &'a RunFolder,
+    limit: Option<u64>,
+    tasks: Vec<TaskCounts>,
+    /// By task.
+    duplicates: Vec<Duplicates>,
+    pairs: Shards<Row>,
+    gretel: Shards<GretelRow>,
+    rejected: Shards<RejectedRow>,
+    progress: Box<dyn ProgressTask>,
+    /// Of the call before this one.
+    earlier: Option<Manifest>,
+}
+
+impl<'a> Settlement<'a> {
+    pub(super) fn new(
+        config: &'a SynthConfig,
+        context: &RunContext<'_>,
+        folder: &'a RunFolder,
+    ) -> Result<Self> {
+        let tasks: Vec<TaskCounts> = config
+            .tasks
+            .iter()
+            .map(|task| TaskCounts {
+                name: task.name.clone(),
+                category: task.category,
+                wanted: task.rows as u64,
+                candidates: 0,
+                failed: 0,
+                accepted: 0,
+                rejected: BTreeMap::new(),
+                notes: BTreeMap::new(),
+            })
+            .collect();
+        let limit = context.limit.map(|limit| limit as u64);
+        let wanted: u64 = tasks.iter().map(|task| task.wanted).sum();
+        let total = limit.map_or(wanted, |limit| limit.min(wanted));
+        let (run, rows) = (folder.path(), config.rows_per_file);
+        Ok(Self {
+            config,
+            folder,
+            limit,
+            duplicates: tasks.iter().map(|_| Duplicates::new(&config.gates.duplicates)).collect(),
+            tasks,
+            pairs: Shards::new(run, "pairs", rows, pairs),
+            gretel: Shards::new(run, "gretel", rows, record_batch),
+            rejected: Shards::new(run, "rejected", rows, rejected),
+            progress: context.progress.task("rows", Some(total), Unit::Items),
+            earlier: folder.manifest()?,
+        })
+    }
+
+    /// Whether as many rows were accepted as there may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.pairs.len() >= limit)
+    }
+
+    /// Counts a candidate; true when its task makes no more.
+    pub(super) fn settle(&mut self, task: usize, number: u64, made: Made) -> Result<bool> {
+        let Some(duplicates) = self.duplicates.get_mut(task) else { return Ok(true) };
+        let Some(counts) = self.tasks.get_mut(task) else { return Ok(true) };
+        counts.candidates += 1;
+        match made {
+            Made::Row(row) => match duplicates.find(&row.anchor, &row.positive) {
+                Some(duplicate) => {
+                    let row = turned_away(*row, duplicate);
+                    *counts.rejected.entry(row.gate).or_default() += 1;
+                    self.rejected.push(row)?;
+                }
+                None => {
+                    duplicates.insert(&row.id, &row.anchor, &row.positive);
+                    counts.accepted += 1;
+                    note(&mut counts.notes, &row);
+                    if let Some(mut gretel) = row.gretel.clone() {
+                        gretel.id = i64::try_from(self.gretel.len()).unwrap_or(i64::MAX);
+                        self.gretel.push(gretel)?;
+                    }
+                    self.pairs.push(*row)?;
+                    self.progress.advance(1);
+                }
+            },
+            Made::Rejected(row) => {
+                *counts.rejected.entry(row.gate).or_default() += 1;
+                self.rejected.push(*row)?;
+            }
+            Made::Failed(_) | Made::Stopped => counts.failed += 1,
+        }
+        let counts = &self.tasks[task];
+        let most = counts.wanted.saturating_mul(self.config.candidates_per_row.into());
+        let finished = counts.accepted >= counts.wanted || number + 1 >= most;
+        if finished && counts.accepted < counts.wanted {
+            tracing::warn!(
+                "the task `{}` ends with {} of {} rows after {} candidates",
+                counts.name,
+                counts.accepted,
+                counts.wanted,
+                counts.candidates
+            );
+        }
+        let rejected: u64 = self.tasks.iter().flat_map(|task| task.rejected.values()).sum();
+        let failed: u64 = self.tasks.iter().map(|task| task.failed).sum();
+        let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+        self.progress.describe(&format!("{rejected} rejected{failed}"));
+        Ok(finished)
+    }
+
+    /// Writes what is left, and what was made by what.
+    pub(super) fn finish(
+        self,
+        seeds: &Seeds,
+        contamination: &Contamination<'_>,
+        asker: &Asker<'_>,
+        finished: bool,
+    ) -> Result<Manifest> {
+        let accepted = self.pairs.len();
+        // A call that stopped before it had counted again what an earlier one had made leaves that as it is.
+        if !finished
+            && let Some(earlier) = self.earlier.as_ref().filter(|it| it.accepted() > accepted)
+        {
+            return Ok(earlier.clone());
+        }
+        let mut files = self.pairs.finish()?;
+        files.extend(self.gretel.finish()?);
+        files.extend(self.rejected.finish()?);
+        let accounts = asker.accounts();
+        let mut calls = self.earlier.map(|earlier| earlier.calls).unwrap_or_default();
+        calls.push(Call {
+            ended: now(),
+            seconds: accounts.elapsed().as_secs_f64(),
+            requests: accounts.of_call(),
+            served_from_cache: accounts.served_from_cache(),
+            accepted,
+        });
+        let manifest = Manifest {
+            run: self.folder.record()?,
+            finished,
+            seeds: json!({
+                "topics": seeds.topics.len(),
+                "code": seeds.code_summary,
+                "schemas": seeds.schema_summary,
+            }),
+            evaluation_sets: contamination.summary(),
+            tasks: self.tasks,
+            requests: accounts.of_run(),
+            money: accounts.money(),
+            calls,
+            traffic: Value::Null,
+            files,
+        };
+        self.folder.write_manifest(&manifest)?;
+        Ok(manifest)
+    }
+}
+
+/// A row that is there already.
+fn turned_away(row: Row, duplicate: Duplicate) -> RejectedRow {
+    let Row { id, task, category, anchor, positive, language, source, meta, answer, .. } = row;
+    let gate = if duplicate.exact { Gate::ExactDuplicate } else { Gate::NearDuplicate };
+    let reason = duplicate.to_string();
+    RejectedRow { id, task, category, gate, reason, anchor, positive, answer, language, source, meta }
+}
+
+/// Counts what gates noticed about a row.
+fn note(notes: &mut BTreeMap<String, u64>, row: &Row) {
+    let labelled_twice =
+        row.meta.get("labels").and_then(Value::as_array).is_some_and(|labels| labels.len() > 1);
+    let noticed = [
+        ("empty_result", row.meta.contains_key("empty_result")),
+        ("scrubbed", row.meta.contains_key("scrubbed")),
+        ("sql_warnings", row.meta.contains_key("sql_warnings")),
+        ("second_opinion", labelled_twice),
+    ];
+    for (name, _) in noticed.into_iter().filter(|(_, is)| *is) {
+        *notes.entry(name.to_owned()).or_default() += 1;
+    }
+}

@@ -1,0 +1,242 @@
+//! A task with all it needs, and the candidates that it makes.
+
+use std::path::Path;
+
+use coderag_core::{ChatRequest, Digest, Random};
+use minijinja::Value as Prompted;
+use serde_json::{Map, Value, json};
+
+use crate::config::{Choice, SeedKind, SynthConfig, TaskConfig};
+use crate::prompt::{Prompt, Template};
+use crate::seed::code::{CodeSeed, CodeSeedSummary};
+use crate::seed::schema::{SchemaSeed, SchemaSeedSummary};
+use crate::seed::topic::TopicSeed;
+use crate::{CodeLanguage, Error, Result};
+
+/// A task, ready to make candidates.
+#[derive(Debug)]
+pub(crate) struct Task<'a> {
+    pub(crate) config: &'a TaskConfig,
+    pub(crate) prompt: Prompt,
+    anchor: Template,
+    positive: Template,
+    choices: Vec<(&'a str, &'a [Choice])>,
+    /// The seeds in the order in which they are used.
+    seeds: Vec<Seed<'a>>,
+    /// The root of the task's random numbers.
+    random: u64,
+}
+
+/// What a candidate starts from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seed<'a> {
+    Topic(&'a TopicSeed),
+    Code(&'a CodeSeed),
+    Schema(&'a SchemaSeed),
+}
+
+/// All seeds.
+#[derive(Debug, Default)]
+pub(crate) struct Seeds {
+    pub(crate) topics: Vec<TopicSeed>,
+    pub(crate) code: Vec<CodeSeed>,
+    pub(crate) schemas: Vec<SchemaSeed>,
+    pub(crate) code_summary: CodeSeedSummary,
+    pub(crate) schema_summary: SchemaSeedSummary,
+}
+
+/// One attempt of a task.
+#[derive(Debug)]
+pub(crate) struct Candidate<'a> {
+    /// The task and the number: `function_to_summary-000017`.
+    pub(crate) id: String,
+    pub(crate) seed: Seed<'a>,
+    /// The language of the code that is written or described.
+    pub(crate) language: CodeLanguage,
+    /// Where the seed came from.
+    pub(crate) source: String,
+    /// What was chosen.
+    pub(crate) meta: Map<String, Value>,
+    /// What the templates see.
+    pub(crate) values: Map<String, Value>,
+    pub(crate) request: ChatRequest,
+}
+
+impl<'a> Task<'a> {
+    /// Reads the prompt and orders the seeds.
+    pub(crate) fn new(
+        run: &'a SynthConfig,
+        config: &'a TaskConfig,
+        prompts: &Path,
+        seeds: &'a Seeds,
+    ) -> Result<Self> {
+        let wrong = |key: &str, problem: String| Error::Setting {
+            key: format!("{key}` of the task `{}", config.name),
+            problem,
+        };
+        let template = |key: &str, source: &str| {
+            Template::parse(source.to_owned()).map_err(|error| wrong(key, error.to_string()))
+        };
+        let random = Digest::of(&config.name).seed();
+        let mut seeds = seeds.of(config);
+        if seeds.is_empty() {
+            return Err(wrong("seed", format!("there is no {}; see `seeds`", config.seed.name())));
+        }
+        Random::derived(run.seed, &[random]).shuffle(&mut seeds);
+        let choices = config.choose.iter().filter_map(|name| {
+            let (name, list) = run.choices.get_key_value(name)?;
+            Some((name.as_str(), list.as_slice()))
+        });
+        Ok(Self {
+            config,
+            prompt: Prompt::load(&prompts.join(&config.prompt))?,
+            anchor: template("anchor", &config.anchor)?,
+            positive: template("positive", &config.positive)?,
+            choices: choices.collect(),
+            seeds,
+            random: Random::derived(run.seed, &[random, 1]).next_u64(),
+        })
+    }
+
+    /// The candidate of a number. Seeds come round again when all were used, with other choices.
+    pub(crate) fn candidate(&self, number: u64) -> Result<Candidate<'a>> {
+        let mut random = Random::derived(self.random, &[number]);
+        let index = number.checked_rem(self.seeds.len() as u64).unwrap_or_default() as usize;
+        let Some(&seed) = self.seeds.get(index) else {
+            return Err(Error::NoSeeds { task: self.config.name.clone() });
+        };
+        let mut values = seed.values();
+        let mut meta = seed.meta();
+        let mut language = seed.language();
+        let targets = self.config.target_languages.iter().filter(|target| **target != language);
+        let targets: Vec<CodeLanguage> = targets.copied().collect();
+        if let Some(&target) = targets.get(random.below(targets.len() as u64) as usize) {
+            meta.insert("source_language".to_owned(), language.id().into());
+            values.insert("target_language".to_owned(), target.to_string().into());
+            values.insert("target_language_id".to_owned(), target.id().into());
+            language = target;
+        }
+        for (name, list) in &self.choices {
+            let Some(choice) = list.get(random.below(list.len() as u64) as usize) else { continue };
+            meta.insert((*name).to_owned(), choice.name.as_str().into());
+            let value = json!({ "name": choice.name, "description": choice.description });
+            values.insert((*name).to_owned(), value);
+        }
+        let mut sampling = self.config.sampling;
+        sampling.seed = random.next_u64() as u32;
+        let messages = self.prompt.render(&Prompted::from_serialize(&values))?;
+        Ok(Candidate {
+            id: format!("{}-{number:06}", self.config.name),
+            seed,
+            language,
+            source: seed.source(),
+            meta,
+            values,
+            request: ChatRequest {
+                messages,
+                sampling,
+                max_tokens: self.config.max_tokens,
+                stop: Vec::new(),
+            },
+        })
+    }
+
+    /// The anchor and the positive of values that hold an answer's parts.
+    pub(crate) fn pair(&self, values: &Map<String, Value>) -> Result<(String, String)> {
+        let values = Prompted::from_serialize(values);
+        let render = |key: &str, template: &Template| {
+            let text = template.render(&values).map_err(|error| Error::Setting {
+                key: format!("{key}` of the task `{}", self.config.name),
+                problem: error.to_string(),
+            })?;
+            Ok::<_, Error>(text.trim().to_owned())
+        };
+        Ok((render("anchor", &self.anchor)?, render("positive", &self.positive)?))
+    }
+}
+
+impl Seeds {
+    fn of<'a>(&'a self, task: &TaskConfig) -> Vec<Seed<'a>> {
+        let spoken = |language: &CodeLanguage| task.languages.contains(language);
+        match task.seed {
+            SeedKind::Topic => {
+                let topics = self.topics.iter().filter(|seed| spoken(&seed.language));
+                topics.map(Seed::Topic).collect()
+            }
+            SeedKind::Code => {
+                // Code that can only be turned into its own language is no use.
+                let can_turn = |language: CodeLanguage| {
+                    task.target_languages.is_empty()
+                        || task.target_languages.iter().any(|target| *target != language)
+                };
+                let code = self.code.iter();
+                code.filter(|seed| spoken(&seed.language) && can_turn(seed.language))
+                    .map(Seed::Code)
+                    .collect()
+            }
+            SeedKind::Schema => self.schemas.iter().map(Seed::Schema).collect(),
+        }
+    }
+}
+
+impl SeedKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Topic => "topic in its languages",
+            Self::Code => "code in its languages",
+            Self::Schema => "schema",
+        }
+    }
+}
+
+impl Seed<'_> {
+    fn language(&self) -> CodeLanguage {
+        match self {
+            Self::Topic(seed) => seed.language,
+            Self::Code(seed) => seed.language,
+            Self::Schema(_) => CodeLanguage::Sql,
+        }
+    }
+
+    fn source(&self) -> String {
+        match self {
+            Self::Topic(_) => "topics of the model".to_owned(),
+            Self::Code(seed) => format!("{}/{}:{}", seed.repository, seed.path, seed.line),
+            Self::Schema(seed) => seed.source.clone(),
+        }
+    }
+
+    /// What the templates see of it.
+    fn values(&self) -> Map<String, Value> {
+        let language = self.language();
+        let mut values = match self {
+            Self::Topic(seed) => json!({ "topic": seed.topic, "area": seed.area }),
+            Self::Code(seed) => json!({
+                "code": seed.code,
+                "name": seed.name,
+                "docstring": seed.docstring.as_deref().unwrap_or_default(),
+            }),
+            Self::Schema(seed) => json!({ "context": seed.context, "schema": seed.name }),
+        };
+        match values.as_object_mut() {
+            Some(values) => {
+                values.insert("language".to_owned(), language.to_string().into());
+                values.insert("language_id".to_owned(), language.id().into());
+                std::mem::take(values)
+            }
+            None => Map::new(),
+        }
+    }
+
+    /// What a row says of it.
+    fn meta(&self) -> Map<String, Value> {
+        let meta = match self {
+            Self::Topic(seed) => json!({ "topic": seed.topic, "area": seed.area }),
+            Self::Code(seed) => json!({
+                "name": seed.name, "repository": seed.repository, "licence": seed.licence,
+            }),
+            Self::Schema(seed) => json!({ "schema": seed.name }),
+        };
+        meta.as_object().cloned().unwrap_or_default()
+    }
+}
