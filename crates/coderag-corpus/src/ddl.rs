@@ -18,12 +18,12 @@ use crate::{Column, Error, ForeignKey, Result, Table};
 
 /// One table of a script.
 #[derive(Debug)]
-pub(crate) struct ScriptTable {
+pub struct ScriptTable {
     /// What the statement says.
-    pub(crate) table: Table,
+    pub table: Table,
     /// The CREATE TABLE statement as written, then the ALTER TABLE statements that add keys to it,
     /// then a comment with sample rows.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 /// Reads a DDL file, compressed if its name ends in `.gz`.
@@ -31,12 +31,7 @@ pub(crate) struct ScriptTable {
 /// # Errors
 /// [`Error::Core`] when the file cannot be read, [`Error::NotUtf8`].
 pub fn read_file(path: &Path) -> Result<Vec<Document>> {
-    let mut bytes = Vec::new();
-    open(path)?.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    let text = String::from_utf8(bytes).map_err(|error| Error::NotUtf8 {
-        path: path.to_owned(),
-        offset: error.utf8_error().valid_up_to(),
-    })?;
+    let text = read_text(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.split('.').next().unwrap_or_default();
     let source = path.display().to_string();
@@ -48,8 +43,18 @@ pub fn read_file(path: &Path) -> Result<Vec<Document>> {
     Ok(documents.collect())
 }
 
+/// The text of a DDL file, decompressed if its name ends in `.gz`.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    String::from_utf8(bytes).map_err(|error| Error::NotUtf8 {
+        path: path.to_owned(),
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
 /// The tables of a script in order. A qualified name `shop.item` gives the database `shop`.
-pub(crate) fn tables(sql: &str, sample_rows: SampleRows) -> Vec<ScriptTable> {
+pub fn tables(sql: &str, sample_rows: SampleRows) -> Vec<ScriptTable> {
     let tokens = tokens(sql);
     let mut found: Vec<Draft> = Vec::new();
     for tokens in statements(&tokens) {
@@ -70,6 +75,13 @@ pub(crate) fn tables(sql: &str, sample_rows: SampleRows) -> Vec<ScriptTable> {
         }
     }
     found.into_iter().map(Draft::finish).collect()
+}
+
+/// The statements of a script as written, without their semicolons, cut as [`tables`] cuts them.
+pub fn split(sql: &str) -> Vec<&str> {
+    let tokens = tokens(sql);
+    let spans = statements(&tokens).into_iter().map(|tokens| span(sql, tokens));
+    spans.filter(|statement| !statement.is_empty()).collect()
 }
 
 struct Draft {

@@ -22,6 +22,11 @@ use crate::{Error, Result};
 pub const COLUMNS: [&str; 8] =
     ["id", "kind", "title", "text", "source", "language", "meta", "sha256"];
 
+/// Whether a Parquet file with these columns is a `documents` file.
+pub(crate) fn is_file(columns: &[String]) -> bool {
+    COLUMNS.iter().all(|ours| columns.iter().any(|name| name == ours))
+}
+
 /// Writes documents; the file appears whole or not at all.
 ///
 /// # Errors

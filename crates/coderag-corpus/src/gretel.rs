@@ -20,7 +20,7 @@ use crate::sample::SampleRows;
 use crate::{Error, Result};
 
 /// The column with the schema.
-const SQL_CONTEXT: &str = "sql_context";
+pub(crate) const SQL_CONTEXT: &str = "sql_context";
 
 /// Reads a CSV file with a header line, compressed if its name ends in `.gz`.
 ///

@@ -10,6 +10,9 @@
 //! # Ok::<(), coderag_corpus::Error>(())
 //! ```
 //!
+//! Where whole databases are wanted instead of their tables, [`read_scripts`] reads the same sources as
+//! scripts.
+//!
 //! Texts that are not schemas, to embed or to search for, are read from many formats by [`TextSource`],
 //! however many there are.
 
@@ -23,11 +26,13 @@ pub mod gretel;
 mod lexer;
 mod read;
 mod sample;
+mod scripts;
 pub mod sqlite;
 mod table;
 mod texts;
 
 pub use error::{Error, Result};
 pub use read::{read_all, read_documents};
+pub use scripts::{SchemaScript, read_scripts};
 pub use table::{Column, ForeignKey, Table, meta};
 pub use texts::{TextFormat, TextSource, Texts, read_texts};

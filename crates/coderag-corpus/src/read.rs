@@ -17,22 +17,32 @@ use crate::{Error, Result, columns, ddl, documents, gretel, meta};
 /// # Errors
 /// [`Error::UnknownFormat`], [`Error::EmptyFolder`] and whatever the reader of the format returns.
 pub fn read_documents(path: &Path) -> Result<Vec<Document>> {
+    let mut documents = Vec::new();
+    for (file, format) in sources(path)? {
+        documents.extend(read_file(&file, format)?);
+    }
+    Ok(documents)
+}
+
+/// A file with its format, or all files of a folder that have one, in the order of their paths.
+pub(crate) fn sources(path: &Path) -> Result<Vec<(PathBuf, Format)>> {
     if !path.is_dir() {
         let format = format(path)?.ok_or_else(|| Error::UnknownFormat { path: path.to_owned() })?;
-        return read_file(path, format);
+        return Ok(vec![(path.to_owned(), format)]);
     }
     let mut files = Vec::new();
     list(path, &mut files)?;
     files.sort();
-    let mut documents = Vec::new();
-    let mut found = false;
+    let mut sources = Vec::new();
     for file in files {
         if let Some(format) = format(&file)? {
-            found = true;
-            documents.extend(read_file(&file, format)?);
+            sources.push((file, format));
         }
     }
-    if found { Ok(documents) } else { Err(Error::EmptyFolder { path: path.to_owned() }) }
+    if sources.is_empty() {
+        return Err(Error::EmptyFolder { path: path.to_owned() });
+    }
+    Ok(sources)
 }
 
 /// Reads several sources into one corpus. Documents with the same text collapse into the first,
@@ -79,7 +89,7 @@ fn collapse(first: &mut Document, other: &Document) {
 }
 
 #[derive(Clone, Copy)]
-enum Format {
+pub(crate) enum Format {
     Ddl,
     Csv,
     JsonLines,
@@ -120,9 +130,7 @@ fn read_file(path: &Path, format: Format) -> Result<Vec<Document>> {
         Format::JsonLines => gretel::read_json_lines(path),
         Format::Sqlite => sqlite::read_file(path, SampleRows::default()),
         Format::Parquet => {
-            let columns = columns::column_names(path)?;
-            let ours =
-                documents::COLUMNS.iter().all(|ours| columns.iter().any(|name| name == ours));
+            let ours = documents::is_file(&columns::column_names(path)?);
             if ours { documents::read(path) } else { gretel::read_parquet(path) }
         }
     }

@@ -4,6 +4,7 @@
 //! comment block with sample rows. Views have no sample rows, because a view may
 //! compute for long. SQLite's own tables and the shadow tables of virtual tables are left out.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use coderag_core::Document;
@@ -23,6 +24,40 @@ pub use crate::sample::SampleRows;
 /// [`Error::Core`] when the file cannot be opened, [`Error::Sqlite`] when it is not a database,
 /// is locked or is damaged.
 pub fn read_file(path: &Path, sample_rows: SampleRows) -> Result<Vec<Document>> {
+    let connection = open(path)?;
+    let database = path.file_stem().unwrap_or_default().to_string_lossy();
+    read(&connection, &database, &path.display().to_string(), sample_rows)
+        .map_err(|source| Error::Sqlite { database: path.display().to_string(), source })
+}
+
+/// Reads the tables of a database file, opened read-only, as a script: each CREATE TABLE statement,
+/// followed by INSERT statements for its first rows. Texts longer than the sample's width are cut, and
+/// blobs are NULL; views and virtual tables are left out.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_script(path: &Path, sample_rows: SampleRows) -> Result<String> {
+    let connection = open(path)?;
+    let refused = |source| Error::Sqlite { database: path.display().to_string(), source };
+    let mut script = String::new();
+    for Entry { kind, name, ddl } in entries(&connection).map_err(refused)? {
+        if kind != Kind::Table {
+            continue;
+        }
+        script.push_str(&statement(&ddl));
+        script.push('\n');
+        match inserts(&connection, &name, sample_rows) {
+            Ok(inserts) => script.push_str(&inserts),
+            Err(error) if kind.tolerates(&error) => {
+                tracing::warn!(%error, table = name, "the table is described by its DDL alone");
+            }
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    Ok(script)
+}
+
+fn open(path: &Path) -> Result<Connection> {
     // SQLite's own message for this does not say why.
     std::fs::File::open(path).map_err(Error::io("open", path))?;
     let refused = |source| Error::Sqlite { database: path.display().to_string(), source };
@@ -31,8 +66,7 @@ pub fn read_file(path: &Path, sample_rows: SampleRows) -> Result<Vec<Document>> 
     let connection = Connection::open_with_flags(absolute, flags).map_err(refused)?;
     // The schema may be hostile: its expressions must not call functions with side effects.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(refused)?;
-    let database = path.file_stem().unwrap_or_default().to_string_lossy();
-    read(&connection, &database, &path.display().to_string(), sample_rows).map_err(refused)
+    Ok(connection)
 }
 
 /// Reads the tables and views of a connection's main database, in the order of their creation.
@@ -222,9 +256,7 @@ fn foreign_keys(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Fo
 
 /// The comment block with the table's first rows; empty for an empty table.
 fn rows(connection: &Connection, table: &str, sample: SampleRows) -> rusqlite::Result<String> {
-    let quoted = table.replace('"', "\"\"");
-    let sql = format!("SELECT * FROM main.\"{quoted}\" NOT INDEXED LIMIT {}", sample.limit);
-    let mut statement = connection.prepare(&sql)?;
+    let mut statement = connection.prepare(&first_rows(table, sample))?;
     let names: Vec<String> =
         statement.column_names().map(|name| cell(name, sample.value_width)).collect();
     let mut rows = statement.query([])?;
@@ -235,6 +267,39 @@ fn rows(connection: &Connection, table: &str, sample: SampleRows) -> rusqlite::R
         shown.push(values.collect::<rusqlite::Result<Vec<_>>>()?);
     }
     Ok(block(&names, &shown))
+}
+
+/// The first rows of a table as INSERT statements, one a line.
+fn inserts(connection: &Connection, table: &str, sample: SampleRows) -> rusqlite::Result<String> {
+    let mut statement = connection.prepare(&first_rows(table, sample))?;
+    let names: Vec<String> = statement.column_names().into_iter().map(quoted).collect();
+    let mut rows = statement.query([])?;
+    let mut script = String::new();
+    while let Some(row) = rows.next()? {
+        let values = (0..names.len()).map(|column| {
+            Ok(match row.get_ref(column)? {
+                ValueRef::Blob(_) => "NULL".to_owned(),
+                ValueRef::Text(bytes) => {
+                    let shown = cell(&String::from_utf8_lossy(bytes), sample.value_width);
+                    format!("'{}'", shown.replace('\'', "''"))
+                }
+                other => value(other, sample.value_width),
+            })
+        });
+        let values = values.collect::<rusqlite::Result<Vec<_>>>()?.join(", ");
+        let (table, names) = (quoted(table), names.join(", "));
+        // Writing to a String cannot fail.
+        let _ = writeln!(script, "INSERT INTO {table} ({names}) VALUES ({values});");
+    }
+    Ok(script)
+}
+
+fn first_rows(table: &str, sample: SampleRows) -> String {
+    format!("SELECT * FROM main.{} NOT INDEXED LIMIT {}", quoted(table), sample.limit)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn value(value: ValueRef<'_>, width: usize) -> String {

@@ -109,4 +109,13 @@ pub enum Error {
         /// The library's words.
         source: parquet::errors::ParquetError,
     },
+
+    /// SQLite could not write a database with generated rows.
+    #[error("cannot build a database in {}", path.display())]
+    Build {
+        /// Its file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
 }
