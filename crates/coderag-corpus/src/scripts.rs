@@ -95,11 +95,16 @@ fn json_lines(path: &Path, scripts: &mut Vec<SchemaScript>) -> Result<()> {
         let line: Value = serde_json::from_str(&line)
             .map_err(|error| refused(format!("not valid JSON: {error}")))?;
         let field = |name| line.get(name).and_then(Value::as_str).map(str::to_owned);
-        let text = field("ddl").or_else(|| field(SQL_CONTEXT));
+        let (text, database) = match (field("ddl"), field(SQL_CONTEXT)) {
+            (Some(ddl), _) => (ddl, field("db_id")),
+            (None, Some(context)) => (context, None),
+            (None, None) => {
+                return Err(refused(format!("expected a string `{SQL_CONTEXT}` or `ddl`")));
+            }
+        };
         scripts.push(SchemaScript {
-            database: field("db_id"),
-            text: text
-                .ok_or_else(|| refused(format!("expected a string `{SQL_CONTEXT}` or `ddl`")))?,
+            database,
+            text,
             domain: field("domain").zip(field("domain_description")),
             source: field("source").unwrap_or_else(|| path.display().to_string()),
             file: None,

@@ -32,7 +32,7 @@ pub fn read_file(path: &Path, sample_rows: SampleRows) -> Result<Vec<Document>> 
 
 /// Reads the tables of a database file, opened read-only, as a script: each CREATE TABLE statement,
 /// followed by INSERT statements for its first rows. Texts longer than the sample's width are cut, and
-/// blobs are NULL; views and virtual tables are left out.
+/// blobs and infinities are NULL; views and virtual tables are left out.
 ///
 /// # Errors
 /// As [`read_file`].
@@ -279,6 +279,8 @@ fn inserts(connection: &Connection, table: &str, sample: SampleRows) -> rusqlite
         let values = (0..names.len()).map(|column| {
             Ok(match row.get_ref(column)? {
                 ValueRef::Blob(_) => "NULL".to_owned(),
+                // SQL cannot write an infinity.
+                ValueRef::Real(number) if !number.is_finite() => "NULL".to_owned(),
                 ValueRef::Text(bytes) => {
                     let shown = cell(&String::from_utf8_lossy(bytes), sample.value_width);
                     format!("'{}'", shown.replace('\'', "''"))

@@ -56,3 +56,5 @@ pub use row::{Gate, RejectedRow, Row};
 pub use run::{Outcome, RunContext, RunRecord, preview, read_manifest, synthesize};
 pub use seed::{CodeSeedConfig, SchemaSeedConfig, SeedSettings, TopicSettings};
 pub use sql::gretel::GretelRow;
+pub use seed::schema::SchemaSeedConfig;
+pub use sql::execution::ExecutionConfig;

@@ -1,6 +1,8 @@
 //! What the tasks start from.
 
 pub(crate) mod code;
+#![allow(dead_code)]
+
 pub(crate) mod schema;
 pub(crate) mod topic;
 

@@ -219,7 +219,7 @@ impl Features {
         let mut features = walk.features;
         // The statement itself and the bodies of its expressions are no subqueries.
         features.subqueries =
-            walk.queries.saturating_sub(1 + features.common_table_expressions + walk.operands);
+            walk.queries.saturating_sub(1 + features.common_table_expressions + walk.parentheses);
         for name in walk.expressions {
             if !walk.relations.contains(&name.to_lowercase()) {
                 features.flaws.insert(Flaw::UnusedExpression(name));
@@ -301,8 +301,8 @@ impl Features {
 struct Walk {
     features: Features,
     queries: usize,
-    /// Queries in parentheses around an operand of UNION and the like.
-    operands: usize,
+    /// Queries in parentheses in the place of a SELECT.
+    parentheses: usize,
     /// The names of the common table expressions.
     expressions: Vec<String>,
     /// The names of everything read, in lower case.
@@ -395,13 +395,10 @@ impl Walk {
         match body {
             SetExpr::SetOperation { left, right, .. } => {
                 self.features.set_operations += 1;
-                for operand in [left, right] {
-                    self.operands += usize::from(matches!(operand.as_ref(), SetExpr::Query(_)));
-                    self.set_operations(operand);
-                }
+                self.set_operations(left);
+                self.set_operations(right);
             }
-            // Parentheses around a whole query.
-            SetExpr::Query(_) => {}
+            SetExpr::Query(_) => self.parentheses += 1,
             _ => {}
         }
     }
@@ -594,6 +591,8 @@ mod tests {
         for sql in [
             "SELECT a FROM t UNION SELECT a FROM u EXCEPT SELECT a FROM v",
             "WITH s AS (SELECT a FROM t) SELECT a FROM s",
+            "(SELECT a FROM t)",
+            "(SELECT a FROM t) UNION (SELECT a FROM u)",
         ] {
             assert_eq!(of(sql).subqueries, 0, "{sql}");
         }

@@ -199,7 +199,7 @@ impl Comparisons {
         let _: ControlFlow<()> = query.visit(&mut found);
         let resolve = |column: &Name| found.resolve(column, schema);
         let conditions = found.conditions.iter().flat_map(|(column, condition)| {
-            resolve(column).into_iter().map(|column| (column, condition.clone()))
+            resolve(column).into_iter().map(move |column| (column, condition.clone()))
         });
         let joins = found.joins.iter().flat_map(|(left, right)| {
             let rights = resolve(right);
@@ -252,7 +252,7 @@ impl Found {
 
     fn compare(&mut self, left: &Expr, operator: &BinaryOperator, right: &Expr) {
         use Ordering::{Equal, Greater, Less};
-        let (orders, mirrored): (&[Ordering], &[Ordering]) = match operator {
+        let (orders, mirrored): (&'static [Ordering], &'static [Ordering]) = match operator {
             BinaryOperator::Eq | BinaryOperator::NotEq | BinaryOperator::Spaceship => {
                 (&[Equal], &[Equal])
             }

@@ -1,5 +1,7 @@
 //! Databases made from schemas, and what SQL does on them.
 
+#![allow(dead_code)]
+
 pub(crate) mod classify;
 mod comparisons;
 pub(crate) mod database;

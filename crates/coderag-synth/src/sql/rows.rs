@@ -75,7 +75,8 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn make(&mut self, made: &[Vec<Made>]) -> Vec<Made> {
         let mut rows: Vec<Made> = Vec::new();
-        for written in &self.table.rows {
+        let table = self.table;
+        for written in &table.rows {
             let mut values = self.row(rows.len(), None, made, &rows);
             for (value, written) in values.iter_mut().zip(written) {
                 if let Some(written) = written {
@@ -173,7 +174,8 @@ impl Maker<'_> {
     }
 
     fn value(&mut self, column: usize, number: usize, meets: Option<usize>) -> Value {
-        let Some(declared) = self.table.columns.get(column) else { return Value::Null };
+        let table = self.table;
+        let Some(declared) = table.columns.get(column) else { return Value::Null };
         let here = (self.position, column);
         let unique = self.is_unique(&[column]);
         if let Some(planted) = self.planted(here, meets) {
@@ -190,12 +192,12 @@ impl Maker<'_> {
         }
         if !unique && self.random.below(2) == 0 {
             let written: Vec<Value> =
-                self.table.rows.iter().filter_map(|row| row.get(column)?.clone()).collect();
+                table.rows.iter().filter_map(|row| row.get(column)?.clone()).collect();
             if let Some(value) = self.one_of(&written) {
                 return value;
             }
         }
-        let sense = Sense::of(&declared.name, &declared.data_type, &self.table.name);
+        let sense = Sense::of(&declared.name, &declared.data_type, &table.name);
         let textual = matches!(Affinity::of(&declared.data_type), Affinity::Text);
         // Identifiers that are no key belong to several rows.
         let number = match sense {
@@ -233,7 +235,8 @@ impl Maker<'_> {
         }
         let mut candidates: Vec<Value> =
             conditions.iter().flat_map(Condition::candidates).collect();
-        let declared = self.table.columns.get(here.1)?;
+        let table = self.table;
+        let declared = table.columns.get(here.1)?;
         if !declared.allowed.is_empty() {
             candidates.retain(|value| declared.allowed.contains(value) || *value == Value::Null);
         }
