@@ -42,6 +42,7 @@ mod run;
 mod seed;
 mod sql;
 mod task;
+mod syntax_tree;
 
 pub use asking::Totals;
 pub use code_language::CodeLanguage;
@@ -58,3 +59,4 @@ pub use seed::{CodeSeedConfig, SchemaSeedConfig, SeedSettings, TopicSettings};
 pub use sql::gretel::GretelRow;
 pub use seed::schema::SchemaSeedConfig;
 pub use sql::execution::ExecutionConfig;
+pub use seed::code::{CodeSeed, CodeSeedConfig, CodeSeedSummary};

@@ -167,3 +167,4 @@ impl GateSettings {
         Ok(())
     }
 }
+pub(crate) mod syntax;

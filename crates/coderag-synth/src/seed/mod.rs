@@ -34,3 +34,5 @@ impl SeedSettings {
         }
     }
 }
+#[cfg_attr(not(test), expect(dead_code, reason = "the run calls it"))]
+pub(crate) mod code;
