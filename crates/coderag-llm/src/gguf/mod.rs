@@ -1,10 +1,12 @@
 //! Runs GGUF model files in this process with llama.cpp.
 
+mod answer;
+mod cache;
 mod clock;
+mod engine;
 mod literal;
 mod log;
 mod options;
-mod session;
 mod template;
 mod text;
 mod tokens;
@@ -13,9 +15,10 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, LazyLock};
 
-use coderag_core::{ChatModel, ChatRequest, ChatResponse, FinishReason, Sampling, Usage};
+use coderag_core::{ChatModel, ChatRequest, ChatResponse, FinishReason, Sampling};
 use llama_cpp_2::LlamaModelLoadError;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
@@ -24,8 +27,10 @@ use llama_cpp_2::sampling::LlamaSampler;
 
 pub use self::options::GgufOptions;
 
+use self::answer::{Answer, Event};
+use self::cache::Cache;
+use self::engine::{Engine, Prompt, Request};
 use self::literal::Disarmed;
-use self::session::Session;
 use self::template::ChatTemplate;
 use self::text::TextStream;
 use self::tokens::Tokens;
@@ -39,14 +44,21 @@ static BACKEND: LazyLock<Result<LlamaBackend, String>> = LazyLock::new(|| {
 
 /// A chat model in a GGUF file, run by llama.cpp.
 ///
-/// Requests run one after another. What a conversation has in common with the one before it, from
-/// its first token on, is not evaluated again.
+/// Up to [`GgufOptions::parallel`] requests are answered at once; the others wait for their turn.
+/// What a conversation has in common with another one, from its first token on, is not evaluated
+/// again as long as it is in memory.
+///
+/// One at a time, the same request gives the same answer. Several at once do not always: llama.cpp
+/// rounds differently when it evaluates more or fewer tokens together, and where two tokens are
+/// almost equally probable that decides.
 #[derive(Debug)]
 pub struct GgufModel {
     name: String,
     template: ChatTemplate,
-    tokens: Tokens,
-    session: Mutex<Session>,
+    tokens: Arc<Tokens>,
+    /// The most tokens that a conversation and its answer may have together.
+    context_tokens: usize,
+    engine: Engine,
 }
 
 impl GgufModel {
@@ -85,10 +97,14 @@ impl GgufModel {
             .map_err(|_| Error::NoChatTemplate { path: path.to_owned() })?
             .to_string()
             .map_err(|error| unusable(format!("its chat template is not UTF-8: {error}")))?;
-        let tokens = Tokens::new(model.clone());
+        let tokens = Arc::new(Tokens::new(model.clone()));
         let template = ChatTemplate::new(&name, template, tokens.bos_text(), tokens.eos_text())?;
-        let session = Session::new(model, backend, options)?;
-        Ok(Self { name, template, tokens, session: Mutex::new(session) })
+        let trained_on = trained_context(&model).unwrap_or(u32::MAX);
+        let context_tokens = options.context_tokens.min(trained_on).max(1);
+        let cache = Cache::new(model, backend, options, context_tokens)?;
+        let engine = Engine::start(cache, tokens.clone())?;
+        let context_tokens = usize::try_from(context_tokens).unwrap_or(usize::MAX);
+        Ok(Self { name, template, tokens, context_tokens, engine })
     }
 
     fn answer(
@@ -96,61 +112,46 @@ impl GgufModel {
         request: &ChatRequest,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<ChatResponse> {
-        let mut sampler = sampler(request.sampling)?;
+        let sampler = sampler(request.sampling)?;
         let disarmed = Disarmed::new(&request.messages, self.tokens.control());
         let rendered = self.template.render(&disarmed.messages)?;
         let prompt = self.tokens.of_pieces(&disarmed.pieces(&rendered))?;
-
-        // A receiver that panicked has left the session whole: it is called between two steps.
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let context_tokens = session.context_tokens();
-        let room = context_tokens.saturating_sub(prompt.len());
+        let prompt_tokens = prompt.len();
+        let context_tokens = self.context_tokens;
+        let room = context_tokens.saturating_sub(prompt_tokens);
         if room == 0 {
-            return Err(Error::PromptTooLong { prompt_tokens: prompt.len(), context_tokens });
+            return Err(Error::PromptTooLong { prompt_tokens, context_tokens });
         }
-        let cached = session.evaluate_prompt(&prompt)?;
-        let mut usage = Usage {
-            prompt_tokens: count(prompt.len()),
-            cached_tokens: count(cached),
-            completion_tokens: 0,
-        };
-
-        let mut stream = TextStream::new(&request.stop);
-        let mut text = String::new();
-        let mut show = |piece: &str| {
-            if piece.is_empty() {
-                return ControlFlow::Continue(());
-            }
-            text.push_str(piece);
-            on_text(piece)
-        };
+        let prompt = Prompt::new(prompt).ok_or_else(|| Error::Engine {
+            action: "evaluate the conversation",
+            reason: "it is empty".to_owned(),
+        })?;
+        let stream = TextStream::new(&request.stop);
         let limit = request.max_tokens.min(count(room));
-        let finish_reason = loop {
-            if usage.completion_tokens == limit {
-                break FinishReason::Length;
+        let (sender, events) = channel();
+        let answer = Answer::new(sampler, stream, limit, count(prompt_tokens), sender);
+        self.engine.submit(Request { prompt, answer });
+
+        // `on_text` is called here and not where the text comes from: it may take its time, or
+        // panic, without harm to the other conversations.
+        let mut text = String::new();
+        for event in events {
+            match event {
+                Event::Text { text: piece, usage } => {
+                    text.push_str(&piece);
+                    if on_text(&piece).is_break() {
+                        let finish_reason = FinishReason::Cancelled;
+                        return Ok(ChatResponse { text, finish_reason, usage });
+                    }
+                }
+                Event::Finished { finish_reason, usage } => {
+                    return Ok(ChatResponse { text, finish_reason, usage });
+                }
+                Event::Failed(error) => return Err(error),
             }
-            let token = session.sample(&mut sampler);
-            if self.tokens.ends_turn(token) {
-                break FinishReason::Stop;
-            }
-            usage.completion_tokens += 1;
-            let addition = stream.push(&self.tokens.bytes(token));
-            if show(&addition.text).is_break() {
-                break FinishReason::Cancelled;
-            }
-            if addition.stopped {
-                break FinishReason::Stop;
-            }
-            if usage.completion_tokens < limit {
-                session.evaluate(&[token])?;
-            }
-        };
-        let finish_reason = match finish_reason {
-            FinishReason::Cancelled => FinishReason::Cancelled,
-            _ if show(&stream.finish()).is_break() => FinishReason::Cancelled,
-            finish_reason => finish_reason,
-        };
-        Ok(ChatResponse { text, finish_reason, usage })
+        }
+        let reason = "its thread has died; load the model again".to_owned();
+        Err(Error::Engine { action: "answer", reason })
     }
 }
 
@@ -205,4 +206,10 @@ fn sampler(sampling: Sampling) -> Result<LlamaSampler> {
 /// A number of tokens, which a context bounds far below `u32`.
 fn count(tokens: usize) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
+}
+
+/// The length of the contexts that the model was trained on.
+fn trained_context(model: &LlamaModel) -> Option<u32> {
+    let architecture = model.meta_val_str("general.architecture").ok()?;
+    model.meta_val_str(&format!("{architecture}.context_length")).ok()?.parse().ok()
 }

@@ -8,12 +8,15 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GgufOptions {
-    /// The most tokens that a conversation and its answer may have together. It decides how much
-    /// memory the model takes, and is cut to what the model was trained on.
+    /// The most tokens that a conversation and its answer may have together; it is cut to what the
+    /// model was trained on. `parallel` times as many decide how much memory the model takes.
     pub context_tokens: u32,
+    /// How many conversations are answered at once. More of them take little more time than one, up
+    /// to what the processor can compute while it reads the model from memory.
+    pub parallel: u32,
     /// How many threads compute; by default one for each processor this process may use.
     pub threads: u32,
-    /// How many tokens of a conversation are evaluated at once.
+    /// How many tokens are evaluated at once when conversations are read; at least `parallel`.
     pub batch_tokens: u32,
 }
 
@@ -22,6 +25,7 @@ impl Default for GgufOptions {
         let threads = available_parallelism().map_or(1, usize::from);
         Self {
             context_tokens: 8192,
+            parallel: 1,
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
             batch_tokens: 512,
         }
@@ -38,6 +42,8 @@ impl GgufOptions {
             Err(Error::Option { key, problem: format!("{value} is not between 1 and {most}") })
         };
         check("context_tokens", self.context_tokens, 1 << 24)?;
+        // llama.cpp has 256 sequences at most, of which some are for shared beginnings.
+        check("parallel", self.parallel, 128)?;
         check("threads", self.threads, 512)?;
         check("batch_tokens", self.batch_tokens, 1 << 16)
     }

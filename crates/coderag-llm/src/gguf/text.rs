@@ -40,9 +40,10 @@ impl TextStream {
     }
 
     /// What was held back, now that nothing follows.
-    pub(super) fn finish(mut self) -> String {
+    pub(super) fn finish(&mut self) -> String {
         self.held.push_str(&String::from_utf8_lossy(&self.bytes));
-        self.held
+        self.bytes.clear();
+        std::mem::take(&mut self.held)
     }
 
     /// Moves complete characters from `bytes` to `held`. Bytes that are no UTF-8 become U+FFFD.
