@@ -7,15 +7,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting has a value that cannot be meant.
-    #[error("the setting `{key}`: {message}")]
-    Setting {
-        /// The key.
-        key: &'static str,
-        /// What is wrong with its value.
-        message: String,
-    },
-
     /// A file, the configuration or a model failed.
     #[error(transparent)]
     Core(#[from] coderag_core::Error),

@@ -41,8 +41,8 @@ mod row;
 mod run;
 mod seed;
 mod sql;
-mod task;
 mod syntax_tree;
+mod task;
 
 pub use asking::Totals;
 pub use code_language::CodeLanguage;
@@ -56,7 +56,3 @@ pub use output::{Call, Manifest, OutputFile, TaskCounts};
 pub use row::{Gate, RejectedRow, Row};
 pub use run::{Outcome, RunContext, RunRecord, preview, read_manifest, synthesize};
 pub use seed::{CodeSeedConfig, SchemaSeedConfig, SeedSettings, TopicSettings};
-pub use sql::gretel::GretelRow;
-pub use seed::schema::SchemaSeedConfig;
-pub use sql::execution::ExecutionConfig;
-pub use seed::code::{CodeSeed, CodeSeedConfig, CodeSeedSummary};

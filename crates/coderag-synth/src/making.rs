@@ -13,8 +13,11 @@ use crate::gate::{label, language, secrets, syntax};
 use crate::prompt::Prompt;
 use crate::row::{Gate, RejectedRow, Row};
 use crate::seed::schema::SchemaSeed;
+use crate::sql::classify::{Features, Flaw};
 use crate::sql::execution::{Databases, Execution};
 use crate::sql::gretel::GretelRow;
+use crate::sql::schema::Schema;
+use crate::sql::statement::parse_query;
 use crate::task::{Candidate, Seed, Task};
 use crate::{CodeLanguage, Result, answer};
 
@@ -254,24 +257,31 @@ impl Maker<'_> {
         let sql = sql.trim().trim_end_matches(';').trim_end().to_owned();
         let settings = &self.config.gates.execution;
         if !settings.enabled {
-            return Ok(Query { sql, databases: None });
+            return Ok(Query { sql, executed: None });
         }
-        let databases = Databases::build(schema, &[&sql], settings)
-            .map_err(|reason| No::Rejected(Gate::Execution, reason))?;
-        let Execution { rows, empty, warnings } =
-            databases.run(&sql).map_err(|reason| No::Rejected(Gate::Execution, reason))?;
+        let reject = |reason: String| No::Rejected(Gate::Execution, reason);
+        let tables = Schema::parse(&schema.context).map_err(reject)?;
+        let databases = match &schema.database {
+            Some(path) => Databases::live(path, &tables, &settings.limits)?,
+            None => Databases::generated(&tables, &[&sql], settings, self.config.seed)?,
+        };
+        let execution = databases.run(&sql)?.map_err(|reason| reject(reason.to_string()))?;
+        let empty = execution.is_empty();
         if empty && settings.reject_empty {
-            let reason = "its result is empty".to_owned();
-            return Err(No::Rejected(Gate::Execution, reason));
+            return Err(reject("its result is empty".to_owned()));
         }
-        meta.insert("result_rows".to_owned(), rows.into());
         if empty {
             meta.insert("empty_result".to_owned(), true.into());
         }
-        if !warnings.is_empty() {
-            meta.insert("sql_warnings".to_owned(), json!(warnings));
+        if let Ok(query) = parse_query(&sql) {
+            let features = Features::of(&query);
+            meta.insert("measured_complexity".to_owned(), features.level().to_string().into());
+            if !features.flaws.is_empty() {
+                let flaws: Vec<String> = features.flaws.iter().map(Flaw::to_string).collect();
+                meta.insert("sql_flaws".to_owned(), json!(flaws));
+            }
         }
-        Ok(Query { sql, databases: Some(databases) })
+        Ok(Query { sql, executed: Some((databases, execution)) })
     }
 
     /// Has the model answer the question, which must give the result of the query.
@@ -283,7 +293,8 @@ impl Maker<'_> {
         candidate: &mut Candidate<'_>,
     ) -> Result<(), No> {
         let settings = &self.config.gates.consistency;
-        let (Some(prompt), Some(databases)) = (&self.prompts.consistency, &query.databases) else {
+        let (Some(prompt), Some((databases, execution))) = (&self.prompts.consistency, &query.executed)
+        else {
             return Ok(());
         };
         let mut reasons = Vec::new();
@@ -292,21 +303,23 @@ impl Maker<'_> {
             let temperature = if attempt == 0 { 0.0 } else { 0.7 };
             let seed = candidate.request.sampling.seed.wrapping_add(attempt);
             let request = ChatRequest {
-                messages: prompt.render(&context! { question, context => schema.context })?,
+                messages: prompt.render(&context! { question, context => schema.context.as_str() })?,
                 sampling: Sampling { temperature, top_p: 0.95, seed },
                 max_tokens: settings.max_tokens,
                 stop: Vec::new(),
             };
             let response = self.asker.ask(&request)?;
-            let verdict = coderag_sql::extract(&response.text)
-                .map_err(|_| "the second answer has no statement".to_owned())
-                .and_then(|sql| databases.same_result(&query.sql, &sql));
-            match verdict {
-                Ok(()) => {
+            let Ok(sql) = coderag_sql::extract(&response.text) else {
+                reasons.push("asked again, the model gave no single statement".to_owned());
+                continue;
+            };
+            match databases.run(&sql)? {
+                Ok(again) if execution.agrees_with(&again) => {
                     candidate.meta.insert("consistent_after".to_owned(), (attempt + 1).into());
                     return Ok(());
                 }
-                Err(reason) => reasons.push(reason),
+                Ok(_) => reasons.push(format!("asked again, the model's `{sql}` returns something else")),
+                Err(reason) => reasons.push(format!("asked again, the model's `{sql}` fails: {reason}")),
             }
         }
         Err(No::Rejected(Gate::Consistency, reasons.join("; ")))
@@ -358,12 +371,26 @@ impl Maker<'_> {
         query: Query,
     ) -> Result<GretelRow, No> {
         let (domain, domain_description) = self.domain(schema)?;
-        let context = match &query.databases {
-            Some(databases) => databases.context_with_rows(),
-            None => schema.context.clone(),
-        };
-        let explanation = parts.get(EXPLANATION).cloned().unwrap_or_default();
-        Ok(GretelRow::new(domain, domain_description, question, context, query.sql, explanation))
+        let context = query
+            .executed
+            .and_then(|(databases, _)| databases.context_with_rows(CONTEXT_ROWS))
+            .unwrap_or_else(|| schema.context.clone());
+        let features = parse_query(&query.sql).map(|query| Features::of(&query)).unwrap_or_default();
+        let (complexity, task_type) = (features.complexity(), features.task_type());
+        Ok(GretelRow {
+            // The row's number, which only the settlement knows.
+            id: 0,
+            domain,
+            domain_description,
+            sql_complexity: complexity.name().to_owned(),
+            sql_complexity_description: complexity.description().to_owned(),
+            sql_task_type: task_type.name().to_owned(),
+            sql_task_type_description: task_type.description().to_owned(),
+            sql_prompt: question.to_owned(),
+            sql_context: context,
+            sql: query.sql,
+            sql_explanation: parts.get(EXPLANATION).cloned().unwrap_or_default(),
+        })
     }
 
     /// What a schema is about: known from its source, or in the model's words.
@@ -374,7 +401,7 @@ impl Maker<'_> {
         let unknown = || (schema.name.clone(), String::new());
         let Some(prompt) = &self.prompts.domain else { return Ok(unknown()) };
         let request = ChatRequest {
-            messages: prompt.render(&context! { context => schema.context, schema => schema.name })?,
+            messages: prompt.render(&context! { context => schema.context.as_str(), schema => schema.name.as_str() })?,
             sampling: Sampling::default(),
             max_tokens: 64,
             stop: Vec::new(),
@@ -397,8 +424,11 @@ const EXPLANATION: &str = "explanation";
 /// Enough for `Label: 2`.
 const LABEL_TOKENS: u32 = 8;
 
-/// A query and the databases that it ran on.
+/// How many rows of each table gretel's `sql_context` shows.
+const CONTEXT_ROWS: usize = 3;
+
+/// A query, the databases that it ran on, and what it returned there.
 struct Query {
     sql: String,
-    databases: Option<Databases>,
+    executed: Option<(Databases, Execution)>,
 }

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use coderag_core::{Digest, Message, Role};
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value};
 
 use crate::{Error, Result};
@@ -88,8 +89,9 @@ impl Template {
         let mut environment = Environment::new();
         // A misspelt variable is an error, not a hole in the prompt.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
+        environment.set_syntax(
+            SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?,
+        );
         environment.add_template_owned(NAME, source)?;
         Ok(Self { environment })
     }

@@ -87,7 +87,7 @@ pub struct Row {
     /// The model's answer.
     pub answer: String,
     /// The row in gretel's columns, of text to SQL.
-    pub gretel: Option<GretelRow>,
+    pub(crate) gretel: Option<GretelRow>,
 }
 
 /// A candidate that a gate turned away.

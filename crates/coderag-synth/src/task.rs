@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{Choice, SeedKind, SynthConfig, TaskConfig};
 use crate::prompt::{Prompt, Template};
 use crate::seed::code::{CodeSeed, CodeSeedSummary};
-use crate::seed::schema::{SchemaSeed, SchemaSeedSummary};
+use crate::seed::schema::{SchemaSeed, SchemaSeeds};
 use crate::seed::topic::TopicSeed;
 use crate::{CodeLanguage, Error, Result};
 
@@ -40,9 +40,8 @@ pub(crate) enum Seed<'a> {
 pub(crate) struct Seeds {
     pub(crate) topics: Vec<TopicSeed>,
     pub(crate) code: Vec<CodeSeed>,
-    pub(crate) schemas: Vec<SchemaSeed>,
     pub(crate) code_summary: CodeSeedSummary,
-    pub(crate) schema_summary: SchemaSeedSummary,
+    pub(crate) schemas: SchemaSeeds,
 }
 
 /// One attempt of a task.
@@ -174,7 +173,7 @@ impl Seeds {
                     .map(Seed::Code)
                     .collect()
             }
-            SeedKind::Schema => self.schemas.iter().map(Seed::Schema).collect(),
+            SeedKind::Schema => self.schemas.seeds.iter().map(Seed::Schema).collect(),
         }
     }
 }

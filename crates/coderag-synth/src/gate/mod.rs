@@ -10,6 +10,7 @@ pub(crate) mod syntax;
 
 use std::path::{Path, PathBuf};
 
+use coderag_sql::Limits;
 use serde::{Deserialize, Serialize};
 
 pub use self::contamination::ContaminationSettings;
@@ -59,24 +60,31 @@ impl Default for GateSettings {
 }
 
 /// SQL must run in the guarded executor, on a database of the seed's schema.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExecutionSettings {
     /// Whether it must.
     pub enabled: bool,
-    /// How many rows each table of a generated database gets.
-    pub rows: usize,
-    /// On how many generated databases it must run, and results are compared.
-    pub databases: u32,
     /// Whether a result without rows is rejected; it is noted in the row's meta otherwise.
     pub reject_empty: bool,
-    /// The most seconds that a statement may run.
-    pub deadline_seconds: f64,
+    /// How many databases with different rows a schema without a database of its own gets. Statements that say
+    /// different things seldom return the same on all of several.
+    pub databases: u32,
+    /// How many rows a table of them has, some more or fewer.
+    pub rows: usize,
+    /// What one statement may take.
+    pub limits: Limits,
 }
 
 impl Default for ExecutionSettings {
     fn default() -> Self {
-        Self { enabled: true, rows: 30, databases: 2, reject_empty: false, deadline_seconds: 5.0 }
+        Self {
+            enabled: true,
+            reject_empty: false,
+            databases: 3,
+            rows: 24,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -155,9 +163,6 @@ impl GateSettings {
         if execution.rows == 0 || execution.databases == 0 {
             return wrong("gates.execution", "`rows` and `databases` must be at least 1");
         }
-        if !(execution.deadline_seconds > 0.0 && execution.deadline_seconds.is_finite()) {
-            return wrong("gates.execution.deadline_seconds", "it must be above 0");
-        }
         if consistency.enabled && !execution.enabled {
             return wrong("gates.consistency.enabled", "it compares results, so it needs `gates.execution.enabled`");
         }
@@ -167,4 +172,3 @@ impl GateSettings {
         Ok(())
     }
 }
-pub(crate) mod syntax;

@@ -26,7 +26,8 @@ use crate::gate::contamination::Contamination;
 use crate::making::{GatePrompts, Made, Maker};
 use crate::output::Manifest;
 use crate::prompt::Prompt;
-use crate::seed::{CodeSeedConfig, code, schema, topic};
+use crate::seed::schema::SchemaSeeds;
+use crate::seed::{CodeSeedConfig, code, topic};
 use crate::task::{Seeds, Task};
 use crate::{CodeLanguage, Error, Result};
 
@@ -282,7 +283,7 @@ fn read_seeds(config: &SynthConfig, progress: &dyn Progress) -> Result<Seeds> {
     }
     if wants(SeedKind::Schema) {
         let _task = progress.task("reading schemas", None, Unit::Items);
-        (seeds.schemas, seeds.schema_summary) = schema::collect(&config.seeds.schemas)?;
+        seeds.schemas = SchemaSeeds::read(&config.seeds.schemas)?;
     }
     Ok(seeds)
 }

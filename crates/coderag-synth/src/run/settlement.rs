@@ -92,7 +92,7 @@ impl<'a> Settlement<'a> {
                     counts.accepted += 1;
                     note(&mut counts.notes, &row);
                     if let Some(mut gretel) = row.gretel.clone() {
-                        gretel.id = i64::try_from(self.gretel.len()).unwrap_or(i64::MAX);
+                        gretel.id = i32::try_from(self.gretel.len()).unwrap_or(i32::MAX);
                         self.gretel.push(gretel)?;
                     }
                     self.pairs.push(*row)?;
@@ -157,7 +157,7 @@ impl<'a> Settlement<'a> {
             seeds: json!({
                 "topics": seeds.topics.len(),
                 "code": seeds.code_summary,
-                "schemas": seeds.schema_summary,
+                "schemas": seeds.schemas.summary(),
             }),
             evaluation_sets: contamination.summary(),
             tasks: self.tasks,

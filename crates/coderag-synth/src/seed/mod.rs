@@ -1,8 +1,6 @@
 //! What the tasks start from.
 
 pub(crate) mod code;
-#![allow(dead_code)]
-
 pub(crate) mod schema;
 pub(crate) mod topic;
 
@@ -34,5 +32,3 @@ impl SeedSettings {
         }
     }
 }
-#[cfg_attr(not(test), expect(dead_code, reason = "the run calls it"))]
-pub(crate) mod code;

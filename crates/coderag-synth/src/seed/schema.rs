@@ -106,6 +106,13 @@ impl SchemaSeeds {
         Ok(read)
     }
 
+    /// How many there are, and how many schemas were left out for what reason.
+    pub(crate) fn summary(&self) -> serde_json::Value {
+        let skipped = self.skipped.iter().map(|(reason, count)| (reason.to_string(), *count));
+        let skipped: BTreeMap<String, usize> = skipped.collect();
+        serde_json::json!({ "used": self.seeds.len(), "skipped": skipped })
+    }
+
     fn add(
         &mut self,
         script: SchemaScript,

@@ -73,7 +73,7 @@ pub(crate) fn ask(
     let work = || -> Result<()> {
         while let Some((language, area)) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
             let values = context! {
-                language => language.to_string(), area, count => settings.topics_per_area,
+                language => language.to_string(), area => area.as_str(), count => settings.topics_per_area,
             };
             let request = ChatRequest {
                 messages: prompt.render(&values)?,

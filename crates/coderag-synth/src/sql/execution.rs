@@ -7,31 +7,12 @@ use std::time::Duration;
 
 use coderag_eval::execution::{ResultMatch, match_results};
 use coderag_sql::{Error as SqlError, GuardedDatabase, Limits, QueryResult, Value};
-use serde::{Deserialize, Serialize};
 
 use super::database::GeneratedDatabase;
 use super::schema::Schema;
 use super::statement::parse_query;
 use crate::Result;
-
-/// How statements are executed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ExecutionConfig {
-    /// How many databases with different rows a schema without a database of its own gets. Statements
-    /// that say different things seldom return the same on all of several.
-    pub databases: usize,
-    /// How many rows a table of them has, some more or fewer.
-    pub rows: usize,
-    /// What one statement may take.
-    pub limits: Limits,
-}
-
-impl Default for ExecutionConfig {
-    fn default() -> Self {
-        Self { databases: 3, rows: 24, limits: Limits::default() }
-    }
-}
+use crate::gate::ExecutionSettings;
 
 /// The databases on which the statements about one schema run: the live one, or several generated ones.
 #[derive(Debug)]
@@ -60,10 +41,10 @@ impl Databases {
     pub(crate) fn generated(
         schema: &Schema,
         statements: &[&str],
-        config: &ExecutionConfig,
+        config: &ExecutionSettings,
         seed: u64,
     ) -> Result<Self> {
-        let generated = (0..config.databases.max(1) as u64)
+        let generated = (0..u64::from(config.databases.max(1)))
             .map(|number| {
                 let seed = coderag_core::Random::derived(seed, &[number]).next_u64();
                 GeneratedDatabase::build(schema, statements, config.rows, seed, &config.limits)
@@ -217,7 +198,7 @@ mod tests {
 
     fn databases(statements: &[&str]) -> Databases {
         let schema = Schema::parse(SHOP).unwrap();
-        Databases::generated(&schema, statements, &ExecutionConfig::default(), 1).unwrap()
+        Databases::generated(&schema, statements, &ExecutionSettings::default(), 1).unwrap()
     }
 
     fn run(databases: &Databases, sql: &str) -> Execution {
@@ -281,7 +262,7 @@ mod tests {
         let forever = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
              SELECT count(*) FROM n";
         let limits = Limits { deadline: Duration::from_millis(200), ..Limits::default() };
-        let config = ExecutionConfig { limits, databases: 1, ..ExecutionConfig::default() };
+        let config = ExecutionSettings { limits, databases: 1, ..ExecutionSettings::default() };
         let schema = Schema::parse(SHOP).unwrap();
         let databases = Databases::generated(&schema, &[], &config, 1).unwrap();
         let stopped = databases.run(forever).unwrap().unwrap_err();

@@ -1,6 +1,6 @@
 //! Databases made from schemas, and what SQL does on them.
 
-#![allow(dead_code)]
+
 
 pub(crate) mod classify;
 mod comparisons;

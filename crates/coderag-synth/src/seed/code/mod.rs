@@ -164,7 +164,9 @@ pub(crate) fn collect(
 }
 
 fn validate(config: &CodeSeedConfig) -> Result<Allowed> {
-    let refused = |key, message: String| Err(Error::Setting { key, message });
+    let refused = |key: &str, problem: String| {
+        Err(Error::Setting { key: format!("seeds.code.{key}"), problem })
+    };
     if let Some(folder) = config.folders.iter().find(|folder| !folder.is_dir()) {
         return refused("folders", format!("{} is not a folder", folder.display()));
     }
