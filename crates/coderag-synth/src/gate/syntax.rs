@@ -85,6 +85,10 @@ fn python_problem(node: Node<'_>, code: &str) -> Option<&'static str> {
         "print_statement" => Some("a print statement of Python 2"),
         "exec_statement" => Some("an exec statement of Python 2"),
         "<>" => Some("the operator `<>` of Python 2"),
+        // Python 3.14 takes `except A, B:`, but whoever writes it nearly always means Python 2's.
+        "," if node.parent().is_some_and(|parent| parent.kind() == "except_clause") => {
+            Some("an except clause of Python 2")
+        }
         "integer" if is_python_2_integer(text_of(node, code)) => Some("an integer of Python 2"),
         "block" if named_children(node).into_iter().all(is_comment) => {
             Some("an indented block is expected")
@@ -132,7 +136,8 @@ fn check_sql(code: &str) -> Result<(), String> {
 }
 
 fn check_dialect(dialect: &dyn Dialect, code: &str) -> Result<(), String> {
-    let located = |message: String| located_first(message.trim_start_matches("sql parser error: "));
+    let located =
+        |message: String| located_first(message.trim_start_matches("sql parser error: "), code);
     let tokens = Tokenizer::new(dialect, code)
         .tokenize_with_location()
         .map_err(|error| located(error.to_string()))?;
@@ -162,8 +167,9 @@ fn check_dialect(dialect: &dyn Dialect, code: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `Expected: x, found: y at Line: 2, Column: 5` as `line 2: expected: x, found: y`.
-fn located_first(message: &str) -> String {
+/// `Expected: x, found: y at Line: 2, Column: 5` as `line 2: expected: x, found: y`. What is at the end of
+/// the text has no line in sqlparser's messages.
+fn located_first(message: &str, code: &str) -> String {
     let decapitalised = |text: &str| match text.strip_prefix("Expected") {
         Some(rest) => format!("expected{rest}"),
         None => text.to_owned(),
@@ -173,7 +179,7 @@ fn located_first(message: &str) -> String {
             let line = place.split(',').next().unwrap_or_default();
             format!("line {line}: {}", decapitalised(what))
         }
-        None => decapitalised(message),
+        None => format!("line {}: {}", code.trim_end().lines().count(), decapitalised(message)),
     }
 }
 
@@ -375,7 +381,7 @@ mod tests {
             ("for x in y:\n    # nothing\nz()\n", "line 1: "),
             ("  x = 1\n", "line 1: the statements of a block are indented differently"),
             ("x = 1\n  y = 2\n", "line 1: the statements of a block are indented differently"),
-            ("try:\n    x()\nexcept E, e:\n    y()\n", "line 3: "),
+            ("try:\n    x()\nexcept E, e:\n    y()\n", "line 3: an except clause of Python 2"),
         ] {
             let found = check(Python, code).err().unwrap_or_default();
             assert!(found.starts_with(expected), "{code}: {found}");

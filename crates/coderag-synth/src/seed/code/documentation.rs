@@ -29,8 +29,7 @@ pub(super) fn of_lines<'c>(lines: impl IntoIterator<Item = &'c str>, mark: &str)
 
 /// The text of a block comment, without the stars at the beginnings of its lines.
 pub(super) fn of_block(comment: &str) -> Option<String> {
-    let inner = comment.trim().trim_start_matches('/').trim_start_matches('*');
-    let inner = inner.strip_suffix("*/").unwrap_or(inner).trim_end_matches('*');
+    let inner = comment.trim().trim_matches('/').trim_matches('*');
     let lines: Vec<&str> = inner
         .lines()
         .map(|line| {

@@ -63,7 +63,10 @@ pub(super) fn functions<'t>(
             let is_test = in_tests || attributes.iter().any(|node| marks_test(*node, source));
             match role(child) {
                 Role::Container(body) => open.push((body, is_test)),
-                Role::Function { definition, body: Some(body), name: Some(name) } => {
+                // The grammar of Python takes a definition after a semicolon, and Python does not.
+                Role::Function { definition, body: Some(body), name: Some(name) }
+                    if language != CodeLanguage::Python || begins_line(definition, source) =>
+                {
                     let first = *attributes.first().unwrap_or(&child);
                     let is_documented =
                         comments.last().is_some_and(|last| is_right_above(*last, first, source));

@@ -96,12 +96,12 @@ def halves():
             ),
             (
                 "has",
-                21,
+                22,
                 Some("Whether it is in."),
                 "async def has(self, item):\n    def inner():\n        return 1\n    \
                  return item in self.items"
             ),
-            ("bare", 27, None, "def bare(self): return 1"),
+            ("bare", 28, None, "def bare(self): return 1"),
             ("halves", 30, None, "def halves():\n    \"\"\"Not a docstring alone\"\"\"; return 2"),
         ])
     );
@@ -230,7 +230,7 @@ fn every_file_and_function_not_used_is_counted() {
             "r/good.py",
             "def a():\n    return 1\n\ndef b():\n    return  1\n\ndef a():\n  return 1\n",
         ),
-        ("r/bad.py", "def c():\n    return (\n"),
+        ("r/bad.py", "def c():\n    return 1 +* 2\n"),
         ("r/empty.py", "def d():\n    pass\n"),
         ("r/tests/e.py", "def e():\n    return 5\n"),
         ("r/long.py", "def g():\n    return [\n        1,\n        2,\n    ]\n"),
