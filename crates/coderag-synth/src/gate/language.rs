@@ -36,15 +36,18 @@ impl ExpectedLanguage {
     /// Whether a text is in the language. Quoted names and values and code in backticks may be in any.
     ///
     /// The script is judged for any length: a language model that slips does so into another script. The
-    /// language is judged where whatlang is sure of it and the text is long enough; of English also in
-    /// short texts that have none of its most frequent words.
+    /// language is judged where the text is long enough for whatlang to be sure of it. Where English is
+    /// expected, a text of few of its most frequent words is refused sooner, if those of another language
+    /// are in it.
     ///
     /// # Errors
     /// Why not, for people.
     pub(crate) fn check(&self, text: &str) -> std::result::Result<(), String> {
         /// The fewest letters by which whatlang tells languages apart.
         const LEAST_LETTERS: usize = 24;
-        /// From here on whatlang is as good as always right about whole sentences.
+        /// From here on it can be believed where it calls itself reliable and the frequent words agree.
+        const SURE_LETTERS: usize = 50;
+        /// From here on it is as good as always right.
         const MANY_LETTERS: usize = 150;
         let text = without_quoted(text);
         self.check_script(&text)?;
@@ -59,7 +62,8 @@ impl ExpectedLanguage {
         let is_other = if self.language == Lang::Eng {
             let most = if letters < MANY_LETTERS { 0.04 } else { 0.15 };
             share_of_english_words(&prose) < most
-                && (found.is_reliable() || has_frequent_words(&prose, found.lang()))
+                && (letters >= SURE_LETTERS && found.is_reliable()
+                    || has_frequent_words(&prose, found.lang()))
         } else {
             letters >= MANY_LETTERS && found.is_reliable()
         };
@@ -69,7 +73,7 @@ impl ExpectedLanguage {
     /// Whether the letters are those of the language's scripts, but for a tenth.
     fn check_script(&self, text: &str) -> std::result::Result<(), String> {
         /// One sign of Chinese, Japanese or Korean says as much as a short word.
-        const SIGN: usize = 5;
+        const SIGN: usize = 3;
         let (mut expected, mut others, mut first) = (0, 0, None);
         for letter in text.chars().filter(|letter| letter.is_alphabetic()) {
             let script = if letter.is_ascii() {
@@ -120,13 +124,13 @@ fn without_identifiers(text: &str) -> String {
 
 /// The share of the words that are among English's most frequent ones and, mostly, of no other language.
 fn share_of_english_words(prose: &str) -> f64 {
-    const WORDS: [&str; 66] = [
+    const WORDS: [&str; 61] = [
         "the", "of", "and", "to", "is", "are", "was", "were", "be", "been", "what", "which", "who",
         "whose", "how", "many", "much", "with", "from", "that", "this", "these", "those", "their",
-        "its", "it", "by", "on", "for", "each", "all", "every", "find", "show", "list", "give",
-        "me", "names", "name", "number", "return", "returns", "get", "have", "has", "had", "does",
-        "do", "not", "or", "if", "when", "than", "using", "where", "you", "your", "can", "as",
-        "at", "an", "there", "between", "python", "string", "file",
+        "its", "it", "by", "for", "each", "all", "every", "find", "show", "list", "give", "names",
+        "name", "number", "return", "returns", "get", "have", "has", "had", "does", "not", "if",
+        "when", "than", "using", "where", "you", "your", "can", "at", "there", "between", "into",
+        "python", "string", "file",
     ];
     share(prose, &WORDS)
 }
@@ -142,23 +146,22 @@ fn has_frequent_words(prose: &str, language: Lang) -> bool {
         Lang::Fra => &[
             "le", "la", "les", "des", "de", "du", "et", "est", "sont", "un", "une", "quels",
             "quelle", "quel", "combien", "dans", "pour", "avec", "qui", "que", "sur", "par", "il",
-            "a",
         ],
         Lang::Spa => &[
             "el", "la", "los", "las", "de", "del", "y", "es", "son", "un", "una", "cuántos",
             "cuál", "cuáles", "qué", "en", "para", "con", "que", "por", "hay", "todos", "nombres",
         ],
         Lang::Ita => &[
-            "il", "la", "i", "gli", "le", "di", "del", "della", "e", "è", "sono", "un", "una",
-            "quanti", "quali", "che", "in", "per", "con", "ci", "tutti", "dei", "nomi",
+            "il", "la", "gli", "le", "di", "del", "della", "è", "sono", "un", "una", "quanti",
+            "quali", "che", "per", "con", "ci", "tutti", "dei", "nomi",
         ],
         Lang::Por => &[
-            "o", "a", "os", "as", "de", "do", "da", "dos", "e", "é", "são", "um", "uma", "quantos",
-            "quais", "qual", "em", "para", "com", "que", "por", "há", "todos",
+            "os", "de", "da", "dos", "é", "são", "um", "uma", "quantos", "quais", "qual", "em",
+            "para", "com", "que", "por", "há", "todos",
         ],
         Lang::Nld => &[
-            "de", "het", "een", "en", "is", "zijn", "van", "met", "hoeveel", "welke", "wat",
-            "voor", "alle", "in", "op", "die", "er", "niet",
+            "de", "het", "een", "en", "zijn", "van", "met", "hoeveel", "welke", "wat", "voor",
+            "alle", "op", "die", "er", "niet",
         ],
         _ => return false,
     };

@@ -92,7 +92,9 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
                 let (prefix, secret) = (group(captures, 1), group(captures, 2));
                 let random = secret.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
                     && secret.bytes().filter(u8::is_ascii_alphanumeric).count() >= 16
-                    && !before.ends_with(['-', '/']);
+                    && !before.ends_with(['-', '/'])
+                    // Of these the rest is letters and digits alone; names of code have underscores.
+                    && !(matches!(prefix, "hf_" | "npm_") && secret.contains(['_', '.', '-']));
                 random.then(|| format!("{prefix}{}", zeros(secret)))
             },
         ),
@@ -195,7 +197,12 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         ),
         rule("an IP address", r"\d{1,3}(?:\.\d{1,3}){3}", |before, captures, after| {
             let address: Ipv4Addr = group(captures, 0).parse().ok()?;
-            (stands_alone(before, after) && !follows_version(before) && is_public_v4(address))
+            let version = follows_version(before)
+                || after
+                    .trim_start()
+                    .get(..7)
+                    .is_some_and(|word| word.eq_ignore_ascii_case("version"));
+            (stands_alone(before, after) && !version && is_public_v4(address))
                 .then(|| "192.0.2.1".to_owned())
         }),
         rule(
@@ -507,6 +514,8 @@ mod tests {
             "version = '91.12.200.7'",
             "Chrome/91.12.200.7 Safari",
             "pip install a==91.12.200.7",
+            "the carrier of 91.12.200.7 version",
+            "hf_select_quant_linear_v2(model)",
             "1.2.3.4",
             "1.3.6.1.4.1.311",
             "::1 fe80::1 2001:db8::5 12:30:45 x[2000::2] std::vec::Vec a::b::c",

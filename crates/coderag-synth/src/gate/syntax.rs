@@ -225,16 +225,16 @@ fn stands_for_code(comment: &str) -> bool {
 const PHRASES_SOURCE: &str = concat!(
     r"(?ix)",
     // "your code here", "add your logic here", "implementation goes here".
-    r"\b (?:your|the|actual|real) \s (?:\w+\s){0,2}",
+    r"\b (?:your|actual|real) \s (?:\w+\s){0,2}",
     r"(?: code | logic | implementation | query | solution ) \s (?:goes\s)? here \b",
     r"| \b (?:code|logic|implementation) \s (?:goes|omitted) \b",
     r"| \b (?:add|write|put|insert|implement|fill\s in) \s (?:your|the\s actual) \s (?:\w+\s){0,2}",
     r"(?: code | logic | implementation | query | solution ) \b",
-    r"| \b implement \s (?: me | this | it | here | the \s (?:function|method|logic) ) \b",
+    r"| ^ \W* implement \s (?: me | this | it | here | the \s (?:function|method|logic) ) \b",
     r"| \b (?:rest|remainder) \s of \s (?:the|your) \s (?:\w+\s)?",
     r"(?: code | function | method | implementation | class | logic ) \b",
     r"| \b existing \s code \s (?:here|remains|unchanged) \b",
-    r"| \b TODO \W{0,3} (?: implement | add | write | complete | finish | your | fill ) \b",
+    r"| \b TODO \W{0,3} (?: implement (?:\s (?:this|the|me|it)\b|\W*$) | complete | finish | your | fill ) \b",
     // A comment of nothing but dots.
     r"| ^ \s* (?:\#|//|--|/\*)? \s* (?:\.{3}|…) \s* (?:\*/)? \s* $",
 );

@@ -102,7 +102,7 @@ def halves():
                  return item in self.items"
             ),
             ("bare", 28, None, "def bare(self): return 1"),
-            ("halves", 30, None, "def halves():\n    \"\"\"Not a docstring alone\"\"\"; return 2"),
+            ("halves", 31, None, "def halves():\n    \"\"\"Not a docstring alone\"\"\"; return 2"),
         ])
     );
 }
