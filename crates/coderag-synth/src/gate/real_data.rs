@@ -1,5 +1,7 @@
 //! The gates on texts and code that people wrote. Read from `CODERAG_DATA`, never committed.
 
+#![expect(clippy::print_stdout, reason = "says what was refused, and what was skipped")]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -327,12 +327,12 @@ fn is_card(number: &str) -> bool {
     ];
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
     let start = |length: usize| digits.get(..length).and_then(|start| start.parse::<u32>().ok());
-    let issued = match (digits.len(), start(4).unwrap_or(0)) {
-        (13 | 16 | 19, 4000..=4999) => true,
-        (16, 5100..=5599 | 2221..=2720 | 6011 | 6500..=6599) => true,
-        (15, 3400..=3499 | 3700..=3799) => true,
-        _ => false,
-    };
+    let issued = matches!(
+        (digits.len(), start(4).unwrap_or(0)),
+        (13 | 16 | 19, 4000..=4999)
+            | (16, 5100..=5599 | 2221..=2720 | 6011 | 6500..=6599)
+            | (15, 3400..=3499 | 3700..=3799)
+    );
     let sum: u32 = digits
         .bytes()
         .rev()

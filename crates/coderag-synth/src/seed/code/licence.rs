@@ -27,16 +27,17 @@ impl Allowed {
 /// it, or a name that is commonly written in its place. `BSD` alone says nothing.
 pub(super) fn expression(stated: &str) -> Option<Expression> {
     const MODE: ParseMode = ParseMode {
-        allow_slash_as_or_operator: true,
+        allow_slash_as_or_operator: false,
         allow_imprecise_license_names: false,
         allow_postfix_plus_on_gpl: true,
         allow_deprecated: true,
         allow_unknown: false,
     };
-    let stated = stated.trim();
-    Expression::parse_mode(stated, MODE)
+    // What is stated becomes a part of the data, so it is written in one way.
+    let stated = stated.replace('/', " OR ").split_whitespace().collect::<Vec<_>>().join(" ");
+    Expression::parse_mode(&stated, MODE)
         .ok()
-        .or_else(|| Expression::parse_mode(common_name(stated)?, MODE).ok())
+        .or_else(|| Expression::parse_mode(common_name(&stated)?, MODE).ok())
 }
 
 /// The SPDX identifier of a licence's usual name, such as Python's classifiers have.

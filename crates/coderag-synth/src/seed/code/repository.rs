@@ -285,7 +285,7 @@ mod tests {
     fn manifests_state_licences() {
         let classifier = "Classifier: License :: OSI Approved :: MIT License\n";
         for (name, content, expected) in [
-            ("Cargo.toml", "[package]\nlicense = 'MIT/Apache-2.0'", "MIT/Apache-2.0"),
+            ("Cargo.toml", "[package]\nlicense = 'MIT/Apache-2.0'", "MIT OR Apache-2.0"),
             ("Cargo.toml", "[workspace.package]\nlicense = 'MIT'", "MIT"),
             ("Cargo.toml", "[package]\nlicense-file = 'TERMS'", "unknown"),
             ("package.json", r#"{"license": "ISC"}"#, "ISC"),
