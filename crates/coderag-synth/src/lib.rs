@@ -49,8 +49,8 @@ pub use code_language::CodeLanguage;
 pub use config::SynthConfig;
 pub use error::{Error, Result};
 pub use gate::{
-    ConsistencySettings, ContaminationSettings, DuplicateSettings, ExecutionSettings, GateSettings,
-    LabelSettings, LengthLimits,
+    ConsistencySettings, ContaminationConfig, DuplicateSettings, ExecutionSettings, GateSettings,
+    LabelSettings, LengthConfig,
 };
 pub use output::{Call, Manifest, OutputFile, TaskCounts};
 pub use row::{Gate, RejectedRow, Row};

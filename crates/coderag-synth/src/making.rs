@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use coderag_core::{ChatRequest, FinishReason, Sampling};
-use minijinja::{Value as Prompted, context};
 use serde_json::{Map, Value, json};
 
 use crate::asking::{Asker, Refusal};
 use crate::config::{Category, PartKind, SynthConfig};
 use crate::gate::contamination::Contamination;
+use crate::gate::language::ExpectedLanguage;
 use crate::gate::{label, language, secrets, syntax};
-use crate::prompt::Prompt;
+use crate::prompt::{Prompt, values};
 use crate::row::{Gate, RejectedRow, Row};
 use crate::seed::schema::SchemaSeed;
 use crate::sql::classify::{Features, Flaw};
@@ -39,6 +39,7 @@ pub(crate) struct Maker<'a> {
     pub(crate) config: &'a SynthConfig,
     pub(crate) tasks: &'a [Task<'a>],
     pub(crate) prompts: &'a GatePrompts,
+    pub(crate) language: &'a ExpectedLanguage,
     pub(crate) contamination: &'a Contamination<'a>,
     pub(crate) asker: &'a Asker<'a>,
 }
@@ -171,11 +172,14 @@ impl Maker<'_> {
         }
         (draft.anchor, draft.positive) = task.pair(&candidate.values)?;
         let (anchor, positive) = (&draft.anchor, &draft.positive);
-        self.config
-            .gates
-            .length
-            .check(anchor, positive)
-            .map_err(|reason| No::Rejected(Gate::Length, reason))?;
+        let length = &self.config.gates.length;
+        for (name, text, limits) in
+            [("anchor", anchor, length.anchor), ("positive", positive, length.positive)]
+        {
+            limits
+                .check(text)
+                .map_err(|reason| No::Rejected(Gate::Length, format!("the {name} has {reason}")))?;
+        }
 
         let sql = parts.iter().find(|(name, _)| task.config.answer.get(*name) == Some(&PartKind::Sql));
         let query = match (sql, candidate.seed) {
@@ -232,7 +236,9 @@ impl Maker<'_> {
             };
             match task.config.answer.get(name) {
                 Some(PartKind::Text) if gates.language => {
-                    language::check(part).map_err(reject(Gate::Language))?;
+                    self.language.check(part).map_err(reject(Gate::Language))?;
+                    language::chat_leftover(part).map_err(reject(Gate::Language))?;
+                    language::prompt_leak(part).map_err(reject(Gate::Language))?;
                 }
                 Some(PartKind::Code) if gates.syntax => {
                     syntax::check(code_language, part).map_err(reject(Gate::Syntax))?;
@@ -303,7 +309,10 @@ impl Maker<'_> {
             let temperature = if attempt == 0 { 0.0 } else { 0.7 };
             let seed = candidate.request.sampling.seed.wrapping_add(attempt);
             let request = ChatRequest {
-                messages: prompt.render(&context! { question, context => schema.context.as_str() })?,
+                messages: prompt.render(&values([
+                    ("question", question.into()),
+                    ("context", schema.context.as_str().into()),
+                ]))?,
                 sampling: Sampling { temperature, top_p: 0.95, seed },
                 max_tokens: settings.max_tokens,
                 stop: Vec::new(),
@@ -342,7 +351,6 @@ impl Maker<'_> {
         values.insert("anchor".to_owned(), anchor.into());
         values.insert("positive".to_owned(), positive.into());
         values.insert("code_language".to_owned(), candidate.language.to_string().into());
-        let values = Prompted::from_serialize(&values);
         let mut given = Vec::new();
         for prompt in [Some(prompt), self.prompts.second_opinion.as_ref()].into_iter().flatten() {
             let request = ChatRequest {
@@ -401,7 +409,10 @@ impl Maker<'_> {
         let unknown = || (schema.name.clone(), String::new());
         let Some(prompt) = &self.prompts.domain else { return Ok(unknown()) };
         let request = ChatRequest {
-            messages: prompt.render(&context! { context => schema.context.as_str(), schema => schema.name.as_str() })?,
+            messages: prompt.render(&values([
+                ("context", schema.context.as_str().into()),
+                ("schema", schema.name.as_str().into()),
+            ]))?,
             sampling: Sampling::default(),
             max_tokens: 64,
             stop: Vec::new(),

@@ -7,7 +7,7 @@ use minijinja::Value as Prompted;
 use serde_json::{Map, Value, json};
 
 use crate::config::{Choice, SeedKind, SynthConfig, TaskConfig};
-use crate::prompt::{Prompt, Template};
+use crate::prompt::{Prompt, Template, Values, values};
 use crate::seed::code::{CodeSeed, CodeSeedSummary};
 use crate::seed::schema::{SchemaSeed, SchemaSeeds};
 use crate::seed::topic::TopicSeed;
@@ -57,7 +57,7 @@ pub(crate) struct Candidate<'a> {
     /// What was chosen.
     pub(crate) meta: Map<String, Value>,
     /// What the templates see.
-    pub(crate) values: Map<String, Value>,
+    pub(crate) values: Values,
     pub(crate) request: ChatRequest,
 }
 
@@ -118,12 +118,12 @@ impl<'a> Task<'a> {
         for (name, list) in &self.choices {
             let Some(choice) = list.get(random.below(list.len() as u64) as usize) else { continue };
             meta.insert((*name).to_owned(), choice.name.as_str().into());
-            let value = json!({ "name": choice.name, "description": choice.description });
-            values.insert((*name).to_owned(), value);
+            let choice = [("name", &choice.name), ("description", &choice.description)];
+            values.insert((*name).to_owned(), Prompted::from_pairs(choice));
         }
         let mut sampling = self.config.sampling;
         sampling.seed = random.next_u64() as u32;
-        let messages = self.prompt.render(&Prompted::from_serialize(&values))?;
+        let messages = self.prompt.render(&values)?;
         Ok(Candidate {
             id: format!("{}-{number:06}", self.config.name),
             seed,
@@ -141,10 +141,9 @@ impl<'a> Task<'a> {
     }
 
     /// The anchor and the positive of values that hold an answer's parts.
-    pub(crate) fn pair(&self, values: &Map<String, Value>) -> Result<(String, String)> {
-        let values = Prompted::from_serialize(values);
+    pub(crate) fn pair(&self, values: &Values) -> Result<(String, String)> {
         let render = |key: &str, template: &Template| {
-            let text = template.render(&values).map_err(|error| Error::Setting {
+            let text = template.render(values).map_err(|error| Error::Setting {
                 key: format!("{key}` of the task `{}", self.config.name),
                 problem: error.to_string(),
             })?;
@@ -206,25 +205,26 @@ impl Seed<'_> {
     }
 
     /// What the templates see of it.
-    fn values(&self) -> Map<String, Value> {
-        let language = self.language();
+    fn values(&self) -> Values {
         let mut values = match self {
-            Self::Topic(seed) => json!({ "topic": seed.topic, "area": seed.area }),
-            Self::Code(seed) => json!({
-                "code": seed.code,
-                "name": seed.name,
-                "docstring": seed.docstring.as_deref().unwrap_or_default(),
-            }),
-            Self::Schema(seed) => json!({ "context": seed.context, "schema": seed.name }),
+            Self::Topic(seed) => values([
+                ("topic", seed.topic.as_str().into()),
+                ("area", seed.area.as_str().into()),
+            ]),
+            Self::Code(seed) => values([
+                ("code", seed.code.as_str().into()),
+                ("name", seed.name.as_str().into()),
+                ("docstring", seed.docstring.as_deref().unwrap_or_default().into()),
+            ]),
+            Self::Schema(seed) => values([
+                ("context", seed.context.as_str().into()),
+                ("schema", seed.name.as_str().into()),
+            ]),
         };
-        match values.as_object_mut() {
-            Some(values) => {
-                values.insert("language".to_owned(), language.to_string().into());
-                values.insert("language_id".to_owned(), language.id().into());
-                std::mem::take(values)
-            }
-            None => Map::new(),
-        }
+        let language = self.language();
+        values.insert("language".to_owned(), language.to_string().into());
+        values.insert("language_id".to_owned(), language.id().into());
+        values
     }
 
     /// What a row says of it.

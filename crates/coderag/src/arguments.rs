@@ -67,6 +67,8 @@ pub(crate) enum Command {
     },
     /// Turn texts into vectors.
     Embed(EmbedArguments),
+    /// Write training pairs with a language model, and keep those that pass.
+    Synth(SynthArguments),
     /// Fine-tune an encoder on pairs of texts.
     Train(TrainArguments),
     /// Build and search vector indexes over database schemas.
@@ -129,6 +131,88 @@ pub(crate) struct TrainArguments {
     /// Stop after this many steps, as Ctrl-C does; the same command goes on.
     #[arg(long, value_name = "N")]
     pub(crate) stop_after: Option<u64>,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct SynthArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<SynthCommand>,
+
+    #[command(flatten)]
+    pub(crate) run: SynthRunArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SynthCommand {
+    /// Show what a run made: counts by task and gate, and some of its rows.
+    Inspect(SynthInspectArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SynthRunArguments {
+    /// The run's settings; configs/synth.toml explains them.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The run's folder. A run that was stopped goes on there, and asks nothing twice.
+    #[arg(long, value_name = "FOLDER", required_unless_present = "dry_run")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// The model that writes, in place of the settings': a name from `coderag models list`, a GGUF file, or with an
+    /// endpoint the name that it knows.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+
+    /// An OpenAI-compatible endpoint in place of the settings', such as http://127.0.0.1:8080/v1.
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+
+    /// The encoder that compares rows with the evaluation sets, in place of words alone.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) embedding_model: Option<String>,
+
+    /// The most rows to accept, of all tasks together.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// Forget what an earlier run left in the folder, its answers included, and begin anew.
+    #[arg(long)]
+    pub(crate) restart: bool,
+
+    /// Print ten prompts as they would be sent, and send nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SynthInspectArguments {
+    /// The run's folder.
+    pub(crate) run: PathBuf,
+
+    /// How many accepted rows to show.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) accepted: usize,
+
+    /// How many rejected rows to show.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) rejected: usize,
+
+    /// Show rows of this task alone.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) task: Option<String>,
+
+    /// Which rows are drawn.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
 
     /// Print JSON.
     #[arg(long)]

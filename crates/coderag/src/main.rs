@@ -38,6 +38,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Train(command) => commands::train::run(&session, command),
         Command::Index { command } => commands::index::run(&session, command),
         Command::Sql(command) => commands::sql::run(&session, command),
+        Command::Synth(command) => commands::synth::run(&session, command),
         Command::Mine(command) => commands::mine::run(&session, command),
         Command::Eval { command } => commands::eval::run(&session, command),
     }

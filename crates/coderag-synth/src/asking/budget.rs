@@ -68,7 +68,7 @@ impl fmt::Display for Exhausted {
 
 /// Counts what a run takes against its budget.
 #[derive(Debug)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     budget: Budget,
     start: Instant,
     books: Mutex<Books>,
@@ -140,27 +140,27 @@ impl Accounts {
     }
 
     /// What the run took, earlier calls included; failures of earlier calls are not known.
-    pub fn of_run(&self) -> Totals {
+    pub(crate) fn of_run(&self) -> Totals {
         self.with(|books| books.run)
     }
 
     /// What this call took.
-    pub fn of_call(&self) -> Totals {
+    pub(crate) fn of_call(&self) -> Totals {
         self.with(|books| books.call)
     }
 
     /// How many requests of this call earlier answers served.
-    pub fn served_from_cache(&self) -> u64 {
+    pub(crate) fn served_from_cache(&self) -> u64 {
         self.with(|books| books.reused)
     }
 
     /// What the run cost.
-    pub fn money(&self) -> f64 {
+    pub(crate) fn money(&self) -> f64 {
         self.of_run().money(&self.budget.prices)
     }
 
     /// How long this call has lasted.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 

@@ -11,10 +11,10 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use coderag_core::{ChatModel, ChatRequest, ChatResponse, Digest};
 use serde_json::json;
 
-pub use self::budget::{Accounts, Totals};
+pub use self::budget::Totals;
 pub(crate) use self::responses::Responses;
 
-use self::budget::Exhausted;
+use self::budget::{Accounts, Exhausted};
 use self::rate::Rate;
 use crate::config::{Budget, RequestSettings};
 use crate::{Error, Result};

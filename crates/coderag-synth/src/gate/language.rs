@@ -23,8 +23,8 @@ impl ExpectedLanguage {
     /// [`Error::Setting`] for a code of no language that can be told apart.
     pub(crate) fn new(code: &str) -> Result<Self> {
         let language = Lang::from_code(code).ok_or_else(|| Error::Setting {
-            key: "language",
-            message: format!(
+            key: "gates.natural_language".to_owned(),
+            problem: format!(
                 "`{code}` is not the ISO 639-3 code of a language known here; English is `eng`"
             ),
         })?;

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use coderag_sql::Limits;
 use serde::{Deserialize, Serialize};
 
-pub use self::contamination::ContaminationSettings;
+pub use self::contamination::ContaminationConfig;
 pub use self::duplicates::DuplicateSettings;
-pub use self::length::LengthLimits;
+pub use self::length::LengthConfig;
 
 use crate::{Error, Result};
 
@@ -23,12 +23,14 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GateSettings {
-    /// Texts must be English and not about the conversation.
+    /// Texts must be in `natural_language`, and not about the conversation or of the prompt.
     pub language: bool,
+    /// The ISO 639-3 code of the texts' language.
+    pub natural_language: String,
     /// Code must parse and be more than a placeholder.
     pub syntax: bool,
     /// How long the sides may be.
-    pub length: LengthLimits,
+    pub length: LengthConfig,
     /// Secrets and personal data are replaced by placeholders.
     pub secrets: bool,
     /// SQL must run.
@@ -40,21 +42,22 @@ pub struct GateSettings {
     /// Rows that were there before.
     pub duplicates: DuplicateSettings,
     /// Evaluation sets that must not leak into the rows.
-    pub contamination: ContaminationSettings,
+    pub contamination: ContaminationConfig,
 }
 
 impl Default for GateSettings {
     fn default() -> Self {
         Self {
             language: true,
+            natural_language: "eng".to_owned(),
             syntax: true,
-            length: LengthLimits::default(),
+            length: LengthConfig::default(),
             secrets: true,
             execution: ExecutionSettings::default(),
             label: LabelSettings::default(),
             consistency: ConsistencySettings::default(),
             duplicates: DuplicateSettings::default(),
-            contamination: ContaminationSettings::default(),
+            contamination: ContaminationConfig::default(),
         }
     }
 }

@@ -23,6 +23,7 @@ use self::settlement::Settlement;
 use crate::asking::{Asker, Responses, Stop};
 use crate::config::{SeedKind, SynthConfig, TaskConfig};
 use crate::gate::contamination::Contamination;
+use crate::gate::language::ExpectedLanguage;
 use crate::making::{GatePrompts, Made, Maker};
 use crate::output::Manifest;
 use crate::prompt::Prompt;
@@ -90,8 +91,10 @@ pub fn synthesize(config: &SynthConfig, context: &RunContext<'_>) -> Result<Outc
         return ended(stop, &folder, || folder.manifest());
     }
     let tasks = tasks(config, &seeds)?;
+    let language = ExpectedLanguage::new(&config.gates.natural_language)?;
     let maker = Maker {
         config,
+        language: &language,
         tasks: &tasks,
         prompts: &prompts.gates,
         contamination: &contamination,

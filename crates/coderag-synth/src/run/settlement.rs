@@ -7,9 +7,9 @@ use super::RunContext;
 use super::folder::{RunFolder, now};
 use crate::Result;
 use crate::asking::Asker;
-use crate::config::SynthConfig;
+use crate::config::{Category, SynthConfig};
 use crate::gate::contamination::Contamination;
-use crate::gate::duplicates::{Duplicate, Duplicates};
+use crate::gate::duplicates::{Content, Duplicate, Duplicates};
 use crate::making::Made;
 use crate::output::{Call, Manifest, Shards, TaskCounts, pairs, rejected};
 use crate::row::{Gate, RejectedRow, Row};
@@ -60,7 +60,7 @@ impl<'a> Settlement<'a> {
             config,
             folder,
             limit,
-            duplicates: tasks.iter().map(|_| Duplicates::new(&config.gates.duplicates)).collect(),
+            duplicates: tasks.iter().map(|_| Duplicates::new(config.gates.duplicates)).collect(),
             tasks,
             pairs: Shards::new(run, "pairs", rows, pairs),
             gretel: Shards::new(run, "gretel", rows, record_batch),
@@ -81,14 +81,14 @@ impl<'a> Settlement<'a> {
         let Some(counts) = self.tasks.get_mut(task) else { return Ok(true) };
         counts.candidates += 1;
         match made {
-            Made::Row(row) => match duplicates.find(&row.anchor, &row.positive) {
+            Made::Row(row) => match duplicates.find(anchor(&row), positive(&row)) {
                 Some(duplicate) => {
                     let row = turned_away(*row, duplicate);
                     *counts.rejected.entry(row.gate).or_default() += 1;
                     self.rejected.push(row)?;
                 }
                 None => {
-                    duplicates.insert(&row.id, &row.anchor, &row.positive);
+                    duplicates.insert(number, anchor(&row), positive(&row));
                     counts.accepted += 1;
                     note(&mut counts.notes, &row);
                     if let Some(mut gretel) = row.gretel.clone() {
@@ -172,11 +172,33 @@ impl<'a> Settlement<'a> {
     }
 }
 
+/// What an anchor is compared as.
+fn anchor(row: &Row) -> Content<'_> {
+    match row.category {
+        Category::CodeToText => Content::Code(row.language, &row.anchor),
+        // Code that was translated is in another language than the row's.
+        Category::TextToCode | Category::CodeToCode | Category::Hybrid | Category::TextToSql => {
+            Content::Text(&row.anchor)
+        }
+    }
+}
+
+/// What a positive is compared as.
+fn positive(row: &Row) -> Content<'_> {
+    match row.category {
+        Category::CodeToText => Content::Text(&row.positive),
+        Category::TextToCode | Category::CodeToCode | Category::Hybrid | Category::TextToSql => {
+            Content::Code(row.language, &row.positive)
+        }
+    }
+}
+
 /// A row that is there already.
 fn turned_away(row: Row, duplicate: Duplicate) -> RejectedRow {
     let Row { id, task, category, anchor, positive, language, source, meta, answer, .. } = row;
     let gate = if duplicate.exact { Gate::ExactDuplicate } else { Gate::NearDuplicate };
-    let reason = duplicate.to_string();
+    let Duplicate { of, similarity, .. } = duplicate;
+    let reason = format!("{task}-{of:06} is the same to {:.0} %", 100.0 * similarity);
     RejectedRow { id, task, category, gate, reason, anchor, positive, answer, language, source, meta }
 }
 

@@ -7,11 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use coderag_core::{ChatRequest, ProgressTask, Sampling};
-use minijinja::context;
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Asker, Refusal};
-use crate::prompt::Prompt;
+use crate::prompt::{Prompt, values};
 use crate::{CodeLanguage, Result};
 
 /// How topics are found.
@@ -72,9 +71,11 @@ pub(crate) fn ask(
     let answers = Mutex::new(vec![None; requests.len()]);
     let work = || -> Result<()> {
         while let Some((language, area)) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let values = context! {
-                language => language.to_string(), area => area.as_str(), count => settings.topics_per_area,
-            };
+            let values = values([
+                ("language", language.to_string().into()),
+                ("area", area.as_str().into()),
+                ("count", settings.topics_per_area.into()),
+            ]);
             let request = ChatRequest {
                 messages: prompt.render(&values)?,
                 sampling: settings.sampling,

@@ -6,7 +6,9 @@ pub(crate) mod index;
 pub(crate) mod language_model;
 pub(crate) mod mine;
 pub(crate) mod models;
+pub(crate) mod interrupt;
 pub(crate) mod sql;
+pub(crate) mod synth;
 pub(crate) mod train;
 
 use std::path::{Path, PathBuf};

@@ -1,25 +1,21 @@
 //! `coderag train`: a run from its settings to a model in a folder, or on from where it was interrupted.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use coderag_models::Source;
 use coderag_train::config::TrainConfig;
 use coderag_train::evaluation::Scores;
 use coderag_train::report::RunSummary;
 use coderag_train::run::{Outcome, RunContext, train};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag::{register, register_conditional_shutdown};
 
 use crate::arguments::TrainArguments;
-use crate::commands::Session;
+use crate::commands::{Session, interrupt};
 use crate::output;
 
 pub(crate) fn run(session: &Session, arguments: &TrainArguments) -> Result<()> {
     let config = TrainConfig::load(&arguments.config)?;
-    let interrupt = interrupt_flag()?;
+    let interrupt = interrupt::flag()?;
     let model = session.locate(&config.model)?;
     let context = RunContext {
         model: &model,
@@ -67,20 +63,6 @@ fn base_model(session: &Session, name: &str, folder: &Path) -> String {
     });
     let absolute = || folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     repository.unwrap_or_else(|| absolute().display().to_string())
-}
-
-/// A flag that Ctrl-C or a request to end sets; a second one ends the program at once.
-fn interrupt_flag() -> Result<Arc<AtomicBool>> {
-    /// What a shell reports for a program that Ctrl-C ended.
-    const ENDED_BY_INTERRUPT: i32 = 130;
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the second signal finds the flag set.
-        register_conditional_shutdown(signal, ENDED_BY_INTERRUPT, flag.clone())
-            .and_then(|_| register(signal, flag.clone()))
-            .context("cannot watch for Ctrl-C")?;
-    }
-    Ok(flag)
 }
 
 /// One of the scores.

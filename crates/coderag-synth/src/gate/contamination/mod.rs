@@ -115,7 +115,10 @@ impl<'e> Contamination<'e> {
         config: &ContaminationConfig,
         embedder: Option<&'e dyn Embedder>,
     ) -> Result<Self> {
-        let refused = |key, message: &str| Error::Setting { key, message: message.to_owned() };
+        let refused = |key: &str, problem: &str| Error::Setting {
+            key: format!("gates.contamination.{key}"),
+            problem: problem.to_owned(),
+        };
         if config.ngram_words == 0 {
             return Err(refused("ngram_words", "0 words are in every text"));
         }
@@ -150,6 +153,13 @@ impl<'e> Contamination<'e> {
             .transpose()?;
         let names = config.sets.iter().map(|set| set.name.clone()).collect();
         Ok(Self { names, texts, ngrams, embedded, least_similarity: config.least_similarity })
+    }
+
+    /// How many texts each evaluation set has.
+    pub(crate) fn summary(&self) -> serde_json::Value {
+        let count = |set| self.texts.iter().filter(|(of, _)| *of == set).count();
+        let sets = self.names.iter().enumerate().map(|(set, name)| (name.clone(), count(set)));
+        serde_json::Value::Object(sets.map(|(name, count)| (name, count.into())).collect())
     }
 
     /// The first leak in texts, by words before by similarity; `None` when none of them leaks.
