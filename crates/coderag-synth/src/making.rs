@@ -279,6 +279,7 @@ impl Maker<'_> {
         if empty {
             meta.insert("empty_result".to_owned(), true.into());
         }
+        meta.insert("tables".to_owned(), json!(execution.tables_used()));
         if let Ok(query) = parse_query(&sql) {
             let features = Features::of(&query);
             meta.insert("measured_complexity".to_owned(), features.level().to_string().into());

@@ -1,13 +1,14 @@
 //! The keys and values of evaluated tokens, and what conversations share of them.
 //!
-//! Each conversation is a sequence of tokens in one cache. Several sequences may own an evaluated
-//! token together, so a conversation that begins like another one takes that beginning over at no
-//! cost, in the manner of the prefix caching of vLLM and SGLang.
+//! Each conversation is a sequence of tokens with a stretch of the cache for itself, so that a token
+//! attends to its own conversation alone: in a cache that all share, llama.cpp has each token pass over
+//! the keys of all conversations, which costs more than the model itself once there are many. A
+//! conversation that begins like another one copies that beginning, which takes about as long as
+//! evaluating one token, in the manner of the prefix caching of vLLM and SGLang.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use llama_cpp_2::DecodeError;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
@@ -20,7 +21,7 @@ use super::{GgufOptions, log};
 use crate::{Error, Result};
 
 /// How many beginnings are kept when no conversation that has them is left.
-const KEPT_PREFIXES: u32 = 8;
+const KEPT_PREFIXES: u32 = 16;
 
 /// By how many tokens a beginning that two conversations share must exceed the kept ones to be
 /// kept too. Fewer are evaluated faster than they are worth a place.
@@ -38,6 +39,8 @@ pub(super) struct Cache {
     sequences: Vec<Sequence>,
     /// How many of the sequences are for conversations.
     parallel: usize,
+    /// How many tokens a sequence can have.
+    stretch: usize,
     /// Whether a sequence can take over a part of another one. The state of a recurrent model
     /// cannot be cut.
     divisible: bool,
@@ -74,12 +77,13 @@ impl Cache {
         let GgufOptions { parallel, .. } = options;
         let sequences = if parallel == 1 { 1 } else { parallel + KEPT_PREFIXES };
         let threads = i32::try_from(options.threads).unwrap_or(i32::MAX);
-        // llama.cpp aborts where a batch could not take a token of each sequence.
-        let batch_tokens = options.batch_tokens.max(sequences);
+        // llama.cpp aborts where a batch could not take a token of each sequence, and reading must go on
+        // beside them.
+        let batch_tokens = options.batch_tokens.max(2 * sequences);
         let parameters = LlamaContextParams::default()
-            .with_n_ctx(NonZeroU32::new(context_tokens.saturating_mul(parallel)))
+            .with_n_ctx(NonZeroU32::new(context_tokens.saturating_mul(sequences)))
             .with_n_seq_max(sequences)
-            .with_kv_unified(parallel > 1)
+            .with_kv_unified(false)
             .with_n_batch(batch_tokens)
             .with_n_ubatch(batch_tokens)
             .with_n_threads(threads)
@@ -98,6 +102,7 @@ impl Cache {
             batch_tokens,
             sequences: (0..sequences).map(|_| Sequence::default()).collect(),
             parallel: usize::try_from(parallel).unwrap_or(usize::MAX),
+            stretch: usize::try_from(context_tokens).unwrap_or(usize::MAX),
             clock: 0,
         })
     }
@@ -105,6 +110,11 @@ impl Cache {
     /// The most tokens that can be evaluated at once.
     pub(super) fn batch_tokens(&self) -> usize {
         self.batch_tokens
+    }
+
+    /// How many conversations there can be at once.
+    pub(super) fn parallel(&self) -> usize {
+        self.parallel
     }
 
     /// How many of a sequence's tokens are evaluated.
@@ -143,35 +153,57 @@ impl Cache {
         }
     }
 
-    /// Appends tokens to sequences, in one pass over the model. After a failure the sequences must
-    /// be forgotten, because they may hold some of the tokens.
-    pub(super) fn evaluate(&mut self, parts: &[Part<'_>]) -> Result<(), String> {
+    /// Appends tokens to sequences, in one pass over the model, and returns where each part's first token
+    /// stands in the output. The parts are in the order of their sequences. After a failure the sequences
+    /// must be forgotten, because they may hold some of the tokens.
+    pub(super) fn evaluate(&mut self, parts: &[Part<'_>]) -> Result<Vec<usize>, String> {
         log::take_error();
         self.try_evaluate(parts).map_err(|reason| format!("{reason} ({})", log::take_error()))
     }
 
-    fn try_evaluate(&mut self, parts: &[Part<'_>]) -> Result<(), String> {
+    fn try_evaluate(&mut self, parts: &[Part<'_>]) -> Result<Vec<usize>, String> {
         self.batch.clear();
+        let (mut gaps, mut rows) = (Vec::new(), Vec::with_capacity(parts.len()));
+        let mut next = parts.first().map_or(0, |part| part.sequence);
         for part in parts {
-            let id = i32::try_from(part.sequence).map_err(|error| error.to_string())?;
-            for (position, &token) in (self.length(part.sequence)..).zip(part.tokens) {
-                let position = i32::try_from(position).map_err(|error| error.to_string())?;
-                self.batch
-                    .add(token, position, &[id], part.output)
-                    .map_err(|error| error.to_string())?;
+            for gap in next..part.sequence {
+                // llama.cpp evaluates only neighbouring sequences together, so those between get a token
+                // that is dropped again.
+                if let Some(&filler) = part.tokens.first() {
+                    if self.length(gap) >= self.stretch {
+                        self.forget(gap);
+                    }
+                    self.add(gap, &[filler], false)?;
+                    gaps.push((gap, self.length(gap)));
+                }
             }
+            rows.push(usize::try_from(self.batch.n_tokens()).map_err(|error| error.to_string())?);
+            self.add(part.sequence, part.tokens, part.output)?;
+            next = part.sequence + 1;
         }
-        while let Err(error) = self.context.decode(&mut self.batch) {
-            // Nothing was evaluated. Open conversations have room by right: what takes it is what
-            // closed ones have left.
-            if error != DecodeError::NoKvCacheSlot || !self.forget_oldest() {
-                return Err(error.to_string());
-            }
+        self.context.decode(&mut self.batch).map_err(|error| error.to_string())?;
+        for (gap, length) in gaps {
+            self.cut(gap, length);
         }
         for part in parts {
             if let Some(sequence) = self.sequences.get_mut(part.sequence) {
                 sequence.tokens.extend_from_slice(part.tokens);
             }
+        }
+        Ok(rows)
+    }
+
+    /// Puts tokens into the batch, after those of their sequence.
+    fn add(
+        &mut self,
+        sequence: usize,
+        tokens: &[LlamaToken],
+        output: bool,
+    ) -> Result<(), String> {
+        let id = i32::try_from(sequence).map_err(|error| error.to_string())?;
+        for (position, &token) in (self.length(sequence)..).zip(tokens) {
+            let position = i32::try_from(position).map_err(|error| error.to_string())?;
+            self.batch.add(token, position, &[id], output).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -245,18 +277,15 @@ impl Cache {
         self.forget(target);
         let tokens = self.sequences.get(source).and_then(|source| source.tokens.get(..common));
         let (Some(tokens), true) = (tokens.map(<[_]>::to_vec), self.divisible) else { return 0 };
-        let (Ok(from), Ok(to), Ok(end)) =
-            (i32::try_from(source), i32::try_from(target), u32::try_from(common))
-        else {
-            return 0;
-        };
-        if end == 0 || self.context.copy_kv_cache_seq(from, to, None, Some(end)).is_err() {
+        let (Ok(from), Ok(to)) = (i32::try_from(source), i32::try_from(target)) else { return 0 };
+        // Stretches of the cache can only be copied whole.
+        if common == 0 || self.context.copy_kv_cache_seq(from, to, None, None).is_err() {
             return 0;
         }
         if let Some(target) = self.sequences.get_mut(target) {
             target.tokens = tokens;
         }
-        common
+        self.cut(target, common)
     }
 
     /// Drops the tokens of a sequence from `position` on, and returns how many are left. Recurrent
@@ -276,23 +305,6 @@ impl Cache {
             sequence.tokens.truncate(left);
         }
         left
-    }
-
-    /// Makes room: drops what was not used for longest. `false` when only open conversations are
-    /// left.
-    fn forget_oldest(&mut self) -> bool {
-        let oldest = (0..)
-            .zip(&self.sequences)
-            .filter(|(_, sequence)| !sequence.open && !sequence.tokens.is_empty())
-            .min_by_key(|(_, sequence)| sequence.last_use)
-            .map(|(place, _)| place);
-        match oldest {
-            Some(place) => {
-                self.forget(place);
-                true
-            }
-            None => false,
-        }
     }
 
     fn touch(&mut self, sequence: usize) {

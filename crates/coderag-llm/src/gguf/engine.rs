@@ -177,25 +177,28 @@ impl Worker {
                 reading.push((index, Part { sequence, tokens: unread, output: false }));
             }
         }
-        // The places in the batch are the rows of the output.
-        let answering_now = answering.len();
-        let mut room = self.cache.batch_tokens().saturating_sub(answering_now);
-        let (mut indices, mut parts): (Vec<usize>, Vec<Part<'_>>) = answering.into_iter().unzip();
+        // Each gap between sequences takes a token, too.
+        let taken = if self.cache.parallel() == 1 { answering.len() } else { self.cache.parallel() };
+        let mut room = self.cache.batch_tokens().saturating_sub(taken);
         for (index, mut part) in reading {
             part.tokens = part.tokens.get(..room).unwrap_or(part.tokens);
             room = room.saturating_sub(part.tokens.len());
             if !part.tokens.is_empty() {
-                indices.push(index);
-                parts.push(part);
+                answering.push((index, part));
             }
         }
-        if parts.is_empty() {
+        if answering.is_empty() {
             return;
         }
+        answering.sort_unstable_by_key(|(_, part)| part.sequence);
+        let (indices, parts): (Vec<usize>, Vec<Part<'_>>) = answering.into_iter().unzip();
+        let wanted: Vec<bool> = parts.iter().map(|part| part.output).collect();
         let mut ended = Vec::new();
         match self.cache.evaluate(&parts) {
-            Ok(()) => {
-                for (row, &index) in indices.iter().take(answering_now).enumerate() {
+            Ok(rows) => {
+                for ((row, &index), _) in
+                    rows.into_iter().zip(&indices).zip(wanted).filter(|(_, wanted)| *wanted)
+                {
                     let Some(conversation) = self.conversations.get_mut(index) else { continue };
                     let choose = |sampler: &mut _| self.cache.sample(row, sampler);
                     match conversation.answer.grow(&self.tokens, choose) {

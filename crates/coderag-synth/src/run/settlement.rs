@@ -103,7 +103,11 @@ impl<'a> Settlement<'a> {
                 *counts.rejected.entry(row.gate).or_default() += 1;
                 self.rejected.push(*row)?;
             }
-            Made::Failed(_) | Made::Stopped => counts.failed += 1,
+            Made::Failed(reason) => {
+                tracing::info!("{}-{number:06} is not made: {reason}", counts.name);
+                counts.failed += 1;
+            }
+            Made::Stopped => counts.failed += 1,
         }
         let counts = &self.tasks[task];
         let most = counts.wanted.saturating_mul(self.config.candidates_per_row.into());

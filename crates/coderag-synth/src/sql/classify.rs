@@ -12,7 +12,6 @@ use sqlparser::ast::{
 
 use super::comparisons::constraint;
 use super::schema::last_part;
-use super::statement::parse_definition;
 
 /// gretel's `sql_complexity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,18 +27,6 @@ pub(crate) enum SqlComplexity {
 }
 
 impl SqlComplexity {
-    /// Every value of the column.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Basic,
-        Self::Aggregation,
-        Self::SingleJoin,
-        Self::MultipleJoins,
-        Self::Subqueries,
-        Self::WindowFunctions,
-        Self::SetOperations,
-        Self::CommonTableExpressions,
-    ];
-
     /// The value in the column.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -74,44 +61,19 @@ impl SqlComplexity {
     }
 }
 
-/// gretel's `sql_task_type`.
+/// gretel's `sql_task_type`, of queries; the data set also has statements that change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SqlTaskType {
     Analytics,
     Retrieval,
-    Manipulation,
-    Definition,
 }
 
 impl SqlTaskType {
-    /// The task of any statement that parses.
-    pub(crate) fn of(sql: &str) -> Option<Self> {
-        match parse_definition(sql)?.as_slice() {
-            [Statement::Query(query)] => Some(Features::of(query).task_type()),
-            [
-                Statement::Insert(_)
-                | Statement::Update(_)
-                | Statement::Delete(_)
-                | Statement::Merge(_),
-            ] => Some(Self::Manipulation),
-            [
-                Statement::CreateTable(_)
-                | Statement::CreateView(_)
-                | Statement::CreateIndex(_)
-                | Statement::AlterTable(_)
-                | Statement::Drop { .. },
-            ] => Some(Self::Definition),
-            _ => None,
-        }
-    }
-
     /// The value in the column.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Analytics => "analytics and reporting",
             Self::Retrieval => "data retrieval",
-            Self::Manipulation => "data manipulation",
-            Self::Definition => "data definition",
         }
     }
 
@@ -124,8 +86,6 @@ impl SqlTaskType {
             Self::Retrieval => {
                 "query tables to retrieve specific information: selecting, filtering and sorting"
             }
-            Self::Manipulation => "inserting, updating, or deleting records",
-            Self::Definition => "creating, altering, or dropping tables, views, and indexes",
         }
     }
 }
@@ -570,20 +530,9 @@ mod tests {
             let features = of(sql);
             assert_eq!(features.complexity(), label, "{sql}");
             assert_eq!(features.task_type(), task, "{sql}");
-            assert_eq!(SqlTaskType::of(sql), Some(task), "{sql}");
             assert_eq!(features.level(), level, "{sql}: {features:?}");
             assert_eq!(features.flaws, BTreeSet::new(), "{sql}");
         }
-        for (sql, task) in [
-            ("INSERT INTO t VALUES (1)", SqlTaskType::Manipulation),
-            ("UPDATE t SET a = 1", SqlTaskType::Manipulation),
-            ("DELETE FROM t WHERE a = 1", SqlTaskType::Manipulation),
-            ("CREATE VIEW v AS SELECT 1", SqlTaskType::Definition),
-            ("DROP TABLE t", SqlTaskType::Definition),
-        ] {
-            assert_eq!(SqlTaskType::of(sql), Some(task), "{sql}");
-        }
-        assert_eq!(SqlTaskType::of("no SQL at all"), None);
     }
 
     #[test]
