@@ -49,8 +49,8 @@ pub use code_language::CodeLanguage;
 pub use config::SynthConfig;
 pub use error::{Error, Result};
 pub use gate::{
-    ConsistencySettings, ContaminationConfig, DuplicateSettings, ExecutionSettings, GateSettings,
-    LabelSettings, LengthConfig,
+    Compared, ConsistencySettings, ContaminationConfig, DuplicateSettings, EvaluationSet,
+    ExecutionSettings, GateSettings, LabelSettings, LengthConfig, LengthLimits,
 };
 pub use output::{Call, Manifest, OutputFile, TaskCounts};
 pub use row::{Gate, RejectedRow, Row};

@@ -29,6 +29,8 @@ pub enum Compared {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DuplicateSettings {
+    /// Whether pairs are compared with earlier ones of their task.
+    pub enabled: bool,
     /// What is compared.
     pub compared: Compared,
     /// The least share of shingles in common, of those in either text, 0 to 1 (Jaccard).
@@ -39,7 +41,7 @@ pub struct DuplicateSettings {
 
 impl Default for DuplicateSettings {
     fn default() -> Self {
-        Self { compared: Compared::Either, least_similarity: 0.7, shingle_words: 3 }
+        Self { enabled: true, compared: Compared::Either, least_similarity: 0.7, shingle_words: 3 }
     }
 }
 
@@ -87,6 +89,9 @@ impl Duplicates {
 
     /// The earlier pair that this one nearly equals, the most similar one, and of those the first.
     pub(crate) fn find(&self, anchor: Content<'_>, positive: Content<'_>) -> Option<Duplicate> {
+        if !self.settings.enabled {
+            return None;
+        }
         let anchors = || self.anchors.similar(anchor);
         let positives = || self.positives.similar(positive);
         let found: BTreeMap<usize, Similar> = match self.settings.compared {
@@ -121,6 +126,9 @@ impl Duplicates {
 
     /// Remembers a pair by a name for it, such as its number.
     pub(crate) fn insert(&mut self, name: u64, anchor: Content<'_>, positive: Content<'_>) {
+        if !self.settings.enabled {
+            return;
+        }
         let row = self.names.len();
         self.names.push(name);
         self.anchors.insert(row, anchor);
@@ -378,6 +386,8 @@ mod tests {
             DuplicateSettings { compared: Compared::Both, ..DuplicateSettings::default() };
         let again = [pair, known[1], pair];
         assert_eq!(found(settings, &again, pair).map(|found| found.of), Some(10));
+        let settings = DuplicateSettings { enabled: false, ..DuplicateSettings::default() };
+        assert_eq!(found(settings, &again, pair), None);
     }
 
     #[test]

@@ -293,7 +293,7 @@ mod tests {
         assert!(chinese.check("How many singers are there?").is_err());
         assert_eq!(
             ExpectedLanguage::new("en").unwrap_err().to_string(),
-            "the setting `language`: `en` is not the ISO 639-3 code of a language known here; \
+            "the setting `gates.natural_language` is wrong: `en` is not the ISO 639-3 code of a language known here; \
              English is `eng`"
         );
     }

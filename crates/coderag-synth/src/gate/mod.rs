@@ -5,6 +5,8 @@ pub(crate) mod duplicates;
 pub(crate) mod label;
 pub(crate) mod language;
 pub(crate) mod length;
+#[cfg(test)]
+mod real_data;
 pub(crate) mod secrets;
 pub(crate) mod syntax;
 
@@ -13,9 +15,11 @@ use std::path::{Path, PathBuf};
 use coderag_sql::Limits;
 use serde::{Deserialize, Serialize};
 
-pub use self::contamination::ContaminationConfig;
-pub use self::duplicates::DuplicateSettings;
-pub use self::length::LengthConfig;
+pub use self::contamination::{ContaminationConfig, EvaluationSet};
+pub use self::duplicates::{Compared, DuplicateSettings};
+pub use self::length::{LengthConfig, LengthLimits};
+
+use self::language::ExpectedLanguage;
 
 use crate::{Error, Result};
 
@@ -156,7 +160,24 @@ impl GateSettings {
         let wrong = |key: &str, problem: &str| {
             Err(Error::Setting { key: key.to_owned(), problem: problem.to_owned() })
         };
-        let Self { execution, label, consistency, .. } = self;
+        let Self { execution, label, consistency, duplicates, length, .. } = self;
+        ExpectedLanguage::new(&self.natural_language)?;
+        for (side, limits) in [("anchor", length.anchor), ("positive", length.positive)] {
+            if limits.least_characters > limits.most_characters
+                || limits.least_words > limits.most_words
+            {
+                return wrong(
+                    &format!("gates.length.{side}"),
+                    "what is least is more than what is most",
+                );
+            }
+        }
+        if !(0.0..=1.0).contains(&duplicates.least_similarity) {
+            return wrong("gates.duplicates.least_similarity", "it must be from 0 to 1");
+        }
+        if duplicates.shingle_words == 0 {
+            return wrong("gates.duplicates.shingle_words", "it must be at least 1");
+        }
         if label.enabled && !label.keep.iter().all(|label| *label <= 2) {
             return wrong("gates.label.keep", "labels are 0, 1 and 2");
         }
@@ -167,11 +188,49 @@ impl GateSettings {
             return wrong("gates.execution", "`rows` and `databases` must be at least 1");
         }
         if consistency.enabled && !execution.enabled {
-            return wrong("gates.consistency.enabled", "it compares results, so it needs `gates.execution.enabled`");
+            return wrong(
+                "gates.consistency.enabled",
+                "it compares results, so it needs `gates.execution.enabled`",
+            );
         }
         if consistency.enabled && (consistency.attempts == 0 || consistency.max_tokens == 0) {
             return wrong("gates.consistency", "`attempts` and `max_tokens` must be at least 1");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name() {
+        let refusal = |change: fn(&mut GateSettings)| {
+            let mut settings = GateSettings::default();
+            settings.check().unwrap();
+            change(&mut settings);
+            settings.check().unwrap_err().to_string()
+        };
+        for (change, key) in [
+            (
+                (|gates: &mut GateSettings| gates.natural_language = "en".to_owned()) as fn(&mut _),
+                "`gates.natural_language`",
+            ),
+            (|gates| gates.length.positive.least_words = 9_999, "`gates.length.positive`"),
+            (
+                |gates| gates.duplicates.least_similarity = 70.0,
+                "`gates.duplicates.least_similarity`",
+            ),
+            (
+                |gates| gates.duplicates.least_similarity = f64::NAN,
+                "`gates.duplicates.least_similarity`",
+            ),
+            (|gates| gates.duplicates.shingle_words = 0, "`gates.duplicates.shingle_words`"),
+            (|gates| gates.label.keep = vec![3], "`gates.label.keep`"),
+        ] {
+            let message = refusal(change);
+            assert!(message.contains(key), "{message}");
+        }
     }
 }

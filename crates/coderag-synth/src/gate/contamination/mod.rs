@@ -293,6 +293,7 @@ mod tests {
         assert!((0.95..=1.0).contains(&similarity), "{similarity}");
         assert_eq!(embedded.check(&["zzz", "", "xxyyzz qqjj"]).unwrap(), None);
         assert_eq!(embedded.check(&[""]).unwrap(), None);
+        assert_eq!(embedded.summary(), serde_json::json!({ "questions": 2, "queries": 1 }));
         config.least_similarity = 1.0;
         let strict = Contamination::read(&config, Some(&Letters)).unwrap();
         assert_eq!(strict.check(&["have we do singer many how"]).unwrap(), None);
@@ -306,11 +307,14 @@ mod tests {
             change(&mut config);
             Contamination::read(&config, None).err().unwrap().to_string()
         };
-        assert!(refusal(&|config| config.ngram_words = 0).contains("`ngram_words`"));
-        assert!(refusal(&|config| config.least_similarity = 1.5).contains("`least_similarity`"));
+        assert!(refusal(&|config| config.ngram_words = 0).contains("contamination.ngram_words`"));
+        assert!(
+            refusal(&|config| config.least_similarity = 1.5)
+                .contains("contamination.least_similarity`")
+        );
         assert_eq!(
             refusal(&|config| config.sets[0].files.clear()),
-            "the setting `sets`: the evaluation set questions has no text"
+            "the setting `gates.contamination.sets` is wrong: the evaluation set questions has no text"
         );
         assert!(refusal(&|config| config.sets[0].field = "q".to_owned()).contains("line 1"));
         let none = ContaminationConfig::default();

@@ -326,15 +326,15 @@ fn settings_that_cannot_be_meant_are_refused() {
     };
     assert_eq!(
         refusal(|config| config.licences = vec!["GPLv9".to_owned()]),
-        "the setting `licences`: SPDX lists no licence `GPLv9`"
+        "the setting `seeds.code.licences` is wrong: SPDX lists no licence `GPLv9`"
     );
     assert_eq!(
         refusal(|config| config.languages.push(CodeLanguage::Sql)),
-        "the setting `languages`: SQL has no functions to take"
+        "the setting `seeds.code.languages` is wrong: SQL has no functions to take"
     );
     assert_eq!(
         refusal(|config| config.least_lines = 100),
-        "the setting `least_lines`: 100 is more than most_lines, 60"
+        "the setting `seeds.code.least_lines` is wrong: 100 is more than most_lines, 60"
     );
     assert!(refusal(|config| config.folders = vec!["no such".into()]).ends_with("is not a folder"));
     assert!(Allowed::new(&CodeSeedConfig::default().licences).is_ok());
