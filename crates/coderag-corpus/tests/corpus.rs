@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use coderag_core::{Digest, Document};
-use coderag_corpus::{Table, documents, meta, read_all, read_documents};
+use coderag_corpus::{Table, documents, meta, read_all, read_documents, read_scripts};
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use serde_json::json;
@@ -137,6 +137,60 @@ fn the_same_table_in_every_format_gives_the_same_documents() {
         assert_eq!(read(path), first, "{}", path.display());
     }
     assert_eq!(read_all(&paths).unwrap().len(), 3);
+}
+
+#[test]
+fn the_same_contexts_in_every_format_are_the_same_scripts() {
+    let (folder, mut paths) = folder_with(&[("g.jsonl", json_lines().as_bytes())]);
+    for (name, write) in [("g.csv", csv as fn(&Path)), ("g.parquet", parquet)] {
+        paths.push(folder.path().join(name));
+        write(paths.last().unwrap());
+    }
+    for path in &paths {
+        let scripts = read_scripts(path).unwrap();
+        assert_eq!(scripts.len(), CONTEXTS.len());
+        for (row, script) in scripts.iter().enumerate() {
+            assert_eq!(script.text, CONTEXTS[row], "{}", path.display());
+            let domain = (value(row, "domain"), value(row, "domain_description"));
+            assert_eq!(script.domain, Some(domain), "{}", path.display());
+            assert_eq!(script.source, path.display().to_string());
+            assert_eq!((&script.database, &script.file), (&None, &None));
+        }
+    }
+}
+
+#[test]
+fn tables_and_databases_are_scripts_too() {
+    let line = |table: &str| {
+        json!({
+            "id": table, "source": "ours", "db_id": "shop",
+            "ddl": format!("CREATE TABLE {table} (id INT)"),
+        })
+    };
+    let lines = format!("{}\n{}\n", line("item"), line("sale"));
+    let sql = "CREATE TABLE a (b INT);\nINSERT INTO a VALUES (1);";
+    let (folder, paths) = folder_with(&[
+        ("lines/tables.jsonl", lines.as_bytes()),
+        ("zoo.sql", sql.as_bytes()),
+        ("context.csv", b"sql_context\nCREATE TABLE t (x INT)\n"),
+    ]);
+    let read = |path: &Path| -> Vec<(Option<String>, String)> {
+        let scripts = read_scripts(path).unwrap();
+        scripts.into_iter().map(|script| (script.database, script.text)).collect()
+    };
+    let shop = Some("shop".to_owned());
+    let tables = ["CREATE TABLE item (id INT)", "CREATE TABLE sale (id INT)"];
+    assert_eq!(read(&paths[0]), tables.map(|table| (shop.clone(), table.to_owned())));
+    assert_eq!(read(&paths[1]), [(Some("zoo".to_owned()), sql.to_owned())]);
+    assert_eq!(read(&paths[2]), [(None, "CREATE TABLE t (x INT)".to_owned())]);
+    assert_eq!(read(folder.path()).len(), 4);
+
+    let documents = folder.path().join("documents.parquet");
+    documents::write(&documents, &read_all(&paths[..2]).unwrap()).unwrap();
+    let again = read(&documents);
+    assert_eq!(again[0], (shop, "CREATE TABLE item (id INT);".to_owned()));
+    // The sample rows of documents are comments, not statements.
+    assert_eq!(again[2], (None, "CREATE TABLE a (b INT);".to_owned()));
 }
 
 #[test]

@@ -298,4 +298,88 @@ mod tests {
         let cut = QueryResult { truncated: true, ..sum.clone() };
         assert!(!same_result(&cut, &cut, true));
     }
+    /// Statements a word away from one, most of which say something else.
+    fn mutants(sql: &str) -> Vec<String> {
+        let swaps = [
+            (" = ", " != "),
+            (" > ", " < "),
+            (" < ", " > "),
+            (" > ", " >= "),
+            (" < ", " <= "),
+            (" >= ", " > "),
+            (" <= ", " < "),
+            ("max(", "min("),
+            ("min(", "max("),
+            ("avg(", "sum("),
+            ("sum(", "avg("),
+            ("count(*)", "count(*) + 1"),
+            (" AND ", " OR "),
+            (" OR ", " AND "),
+            (" DESC", " ASC"),
+            ("INTERSECT", "UNION"),
+            ("EXCEPT", "INTERSECT"),
+            ("NOT IN", "IN"),
+            (" LIMIT 1", " LIMIT 2"),
+        ];
+        let lowercase = sql.to_lowercase();
+        let replaced = |(from, to): (&str, &str)| {
+            let at = lowercase.find(&from.to_lowercase())?;
+            Some(format!("{}{to}{}", &sql[..at], &sql[at + from.len()..]))
+        };
+        swaps.into_iter().filter_map(replaced).collect()
+    }
+
+    #[test]
+    fn spiders_queries_find_rows_and_their_mutants_are_told_apart() {
+        use std::io::Read as _;
+        let data = std::env::var_os("CODERAG_DATA").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+            std::path::PathBuf::from,
+        );
+        let questions = data.join("spider/dev_visible.jsonl.gz");
+        if !questions.exists() {
+            println!("skipped: no {}", questions.display());
+            return;
+        }
+        let mut lines = String::new();
+        let file = std::fs::File::open(&questions).unwrap();
+        flate2::read::GzDecoder::new(file).read_to_string(&mut lines).unwrap();
+        let (mut asked, mut run, mut found, mut mutants_run, mut caught) = (0, 0, 0, 0, 0);
+        let mut building = Duration::ZERO;
+        for line in lines.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| line[name].as_str().unwrap().to_owned();
+            let (database, sql) = (text("db_id"), text("query"));
+            let file = data.join(format!("spider/database/{database}/{database}.sqlite"));
+            let none = coderag_corpus::sqlite::SampleRows::NONE;
+            let script = coderag_corpus::sqlite::read_script(&file, none).unwrap();
+            let schema = Schema::parse(&script).unwrap();
+            asked += 1;
+            let start = std::time::Instant::now();
+            let databases =
+                Databases::generated(&schema, &[&sql], &ExecutionConfig::default(), 7).unwrap();
+            building += start.elapsed();
+            let Ok(gold) = databases.run(&sql).unwrap() else { continue };
+            run += 1;
+            if gold.is_empty() {
+                println!("empty on {database}: {sql}");
+                continue;
+            }
+            found += 1;
+            for mutant in mutants(&sql) {
+                if let Ok(result) = databases.run(&mutant).unwrap() {
+                    mutants_run += 1;
+                    caught += usize::from(!gold.agrees_with(&result));
+                }
+            }
+        }
+        println!(
+            "{asked} questions: {run} run, {found} find rows; {caught} of {mutants_run} mutants caught; \
+             {:.1} ms for the databases of a question",
+            building.as_secs_f64() * 1e3 / f64::from(asked)
+        );
+        assert_eq!(run, asked);
+        assert!(found * 100 > asked * 95, "{found} of {asked} find rows");
+        assert!(caught * 100 > mutants_run * 90, "{caught} of {mutants_run} mutants caught");
+    }
 }
