@@ -51,17 +51,14 @@ pub fn read_scripts(path: &Path) -> Result<Vec<SchemaScript>> {
             Format::Sqlite => {
                 let text = sqlite::read_script(&file, SampleRows::default())?;
                 let database = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-                scripts.push(SchemaScript {
-                    database,
-                    file: Some(file.clone()),
-                    ..script(text)
-                });
+                scripts.push(SchemaScript { database, file: Some(file.clone()), ..script(text) });
             }
             Format::JsonLines => json_lines(&file, &mut scripts)?,
             Format::Csv => {
                 let column = |name| csv_column(&file, name);
                 let contexts = column(SQL_CONTEXT)?;
-                let domains = (optional(column("domain"))?, optional(column("domain_description"))?);
+                let domains =
+                    (optional(column("domain"))?, optional(column("domain_description"))?);
                 scripts.extend(with_domains(contexts, domains, script));
             }
             Format::Parquet if documents::is_file(&column_names(&file)?) => {
@@ -70,13 +67,18 @@ pub fn read_scripts(path: &Path) -> Result<Vec<SchemaScript>> {
                     let mut table = ddl::tables(&document.text, SampleRows::NONE);
                     // The sample rows of a document stand in a comment.
                     let text = table.pop().map_or(document.text, |table| table.text);
-                    scripts.push(SchemaScript { database, source: document.source, ..script(text) });
+                    scripts.push(SchemaScript {
+                        database,
+                        source: document.source,
+                        ..script(text)
+                    });
                 }
             }
             Format::Parquet => {
                 let column = |name| parquet_column(&file, name);
                 let contexts = column(SQL_CONTEXT)?;
-                let domains = (optional(column("domain"))?, optional(column("domain_description"))?);
+                let domains =
+                    (optional(column("domain"))?, optional(column("domain_description"))?);
                 scripts.extend(with_domains(contexts, domains, script));
             }
         }

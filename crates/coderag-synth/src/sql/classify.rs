@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, Visit as _,
-    Visitor,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor,
+    Visit as _, Visitor,
 };
 
 use super::comparisons::constraint;
@@ -80,9 +80,7 @@ impl SqlTaskType {
     /// The value of `sql_task_type_description`.
     pub(crate) fn description(self) -> &'static str {
         match self {
-            Self::Analytics => {
-                "generating reports, dashboards, and analytical insights"
-            }
+            Self::Analytics => "generating reports, dashboards, and analytical insights",
             Self::Retrieval => {
                 "query tables to retrieve specific information: selecting, filtering and sorting"
             }
@@ -271,8 +269,18 @@ struct Walk {
 
 /// SQLite's aggregate functions (<https://www.sqlite.org/lang_aggfunc.html>).
 const AGGREGATES: [&str; 12] = [
-    "avg", "count", "group_concat", "max", "min", "string_agg", "sum", "total", "json_group_array",
-    "json_group_object", "median", "percentile",
+    "avg",
+    "count",
+    "group_concat",
+    "max",
+    "min",
+    "string_agg",
+    "sum",
+    "total",
+    "json_group_array",
+    "json_group_object",
+    "median",
+    "percentile",
 ];
 
 /// Functions whose value changes from call to call or from day to day.
@@ -287,8 +295,9 @@ impl Visitor for Walk {
         if let Some(with) = &query.with {
             self.features.recursive |= with.recursive;
             self.features.common_table_expressions += with.cte_tables.len();
-            self.expressions
-                .extend(with.cte_tables.iter().map(|expression| expression.alias.name.value.clone()));
+            self.expressions.extend(
+                with.cte_tables.iter().map(|expression| expression.alias.name.value.clone()),
+            );
         }
         self.set_operations(&query.body);
         let limited = match &query.limit_clause {
@@ -467,9 +476,9 @@ fn unused_tables(select: &Select) -> Vec<String> {
         return Vec::new();
     }
     let alias = |factor: &TableFactor| match factor {
-        TableFactor::Table { name, alias, .. } => Some(
-            alias.as_ref().map_or_else(|| last_part(name), |alias| alias.name.value.clone()),
-        ),
+        TableFactor::Table { name, alias, .. } => {
+            Some(alias.as_ref().map_or_else(|| last_part(name), |alias| alias.name.value.clone()))
+        }
         _ => None,
     };
     let unused = |name: &String| !names.qualifiers.contains(&name.to_lowercase());
@@ -504,7 +513,12 @@ mod tests {
                 Analytics,
                 Complex,
             ),
-            ("SELECT a FROM t WHERE a IN (SELECT a FROM u)", Label::Subqueries, Retrieval, Moderate),
+            (
+                "SELECT a FROM t WHERE a IN (SELECT a FROM u)",
+                Label::Subqueries,
+                Retrieval,
+                Moderate,
+            ),
             ("SELECT s.a FROM (SELECT a FROM t) AS s", Label::Subqueries, Retrieval, Moderate),
             ("SELECT a FROM t UNION SELECT a FROM u", Label::SetOperations, Retrieval, Moderate),
             (
@@ -545,14 +559,16 @@ mod tests {
         ] {
             assert_eq!(of(sql).subqueries, 0, "{sql}");
         }
-        assert_eq!(of("SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.a = t.a)").subqueries, 1);
+        assert_eq!(
+            of("SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.a = t.a)").subqueries,
+            1
+        );
     }
 
     #[test]
     fn flaws_are_named() {
-        let text = |sql: &str| -> Vec<String> {
-            of(sql).flaws.iter().map(ToString::to_string).collect()
-        };
+        let text =
+            |sql: &str| -> Vec<String> { of(sql).flaws.iter().map(ToString::to_string).collect() };
         for (sql, flaw) in [
             ("SELECT * FROM t", "the statement only reads a whole table"),
             ("SELECT t.a, u.a FROM t, u", "tables are joined without a condition"),

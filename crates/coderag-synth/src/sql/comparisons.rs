@@ -135,7 +135,8 @@ fn texts_around(text: &str) -> Vec<String> {
     {
         let other = |year: u16| format!("{year:04}{rest}");
         let mut texts = vec![other(year.saturating_sub(1)), other(year.saturating_add(1))];
-        if let (Some(start), Some(Ok(day))) = (text.get(..8), text.get(8..10).map(str::parse::<u8>)) {
+        if let (Some(start), Some(Ok(day))) = (text.get(..8), text.get(8..10).map(str::parse::<u8>))
+        {
             let rest = text.get(10..).unwrap_or_default();
             // Every month has the days up to the 28th.
             for day in [day.saturating_sub(1).max(1), day.saturating_add(1).min(28)] {
@@ -195,17 +196,18 @@ fn like(pattern: &str, text: &str) -> bool {
 impl Comparisons {
     /// What a statement compares, as far as its columns are found in the schema.
     pub(crate) fn of(query: &Query, schema: &Schema) -> Self {
-        let mut found = Found::default();
+        let mut found =
+            Found { schema, tables: Vec::new(), conditions: Vec::new(), joins: Vec::new() };
         let _: ControlFlow<()> = query.visit(&mut found);
-        let resolve = |column: &Name| found.resolve(column, schema);
+        let resolve = |column: &Name| found.resolve(column);
         let conditions = found.conditions.iter().flat_map(|(column, condition)| {
             resolve(column).into_iter().map(move |column| (column, condition.clone()))
         });
         let joins = found.joins.iter().flat_map(|(left, right)| {
             let rights = resolve(right);
-            resolve(left).into_iter().flat_map(move |left| {
-                rights.clone().into_iter().map(move |right| (left, right))
-            })
+            resolve(left)
+                .into_iter()
+                .flat_map(move |left| rights.clone().into_iter().map(move |right| (left, right)))
         });
         Self {
             conditions: conditions.collect(),
@@ -221,17 +223,30 @@ struct Name {
     column: String,
 }
 
-#[derive(Default)]
-struct Found {
+struct Found<'s> {
+    schema: &'s Schema,
     /// Tables with the names they go by.
     tables: Vec<(String, String)>,
     conditions: Vec<(Name, Condition)>,
     joins: Vec<(Name, Name)>,
 }
 
-impl Found {
+impl Found<'_> {
+    /// The value of a literal. SQLite takes a name in double quotes for a text where there is no such
+    /// column (<https://www.sqlite.org/quirks.html>, section 8).
+    fn literal(&self, expression: &Expr) -> Option<Value> {
+        match expression {
+            Expr::Identifier(name) if name.quote_style == Some('"') => {
+                let mut tables = self.schema.tables.iter();
+                let is_column = tables.any(|table| table.column(&name.value).is_some());
+                (!is_column).then(|| Value::Text(name.value.clone()))
+            }
+            other => literal(other),
+        }
+    }
+
     /// The columns that a name may mean. Scopes are not told apart; what that adds is only more values.
-    fn resolve(&self, name: &Name, schema: &Schema) -> Vec<ColumnPosition> {
+    fn resolve(&self, name: &Name) -> Vec<ColumnPosition> {
         let named = |(table, alias): &&(String, String)| {
             let wanted = name.table.as_ref();
             wanted.is_none_or(|wanted| {
@@ -242,8 +257,8 @@ impl Found {
             .tables
             .iter()
             .filter(named)
-            .filter_map(|(table, _)| schema.position(table))
-            .filter_map(|table| Some((table, schema.tables.get(table)?.column(&name.column)?)))
+            .filter_map(|(table, _)| self.schema.position(table))
+            .filter_map(|table| Some((table, self.schema.tables.get(table)?.column(&name.column)?)))
             .collect();
         positions.sort_unstable();
         positions.dedup();
@@ -262,10 +277,10 @@ impl Found {
             BinaryOperator::GtEq => (&[Greater, Equal], &[Less, Equal]),
             _ => return,
         };
-        match (column(left), literal(left), column(right), literal(right)) {
-            (Some(column), _, _, Some(value)) => self.condition(column, orders, value),
-            (_, Some(value), Some(column), _) => self.condition(column, mirrored, value),
-            (Some((left, Part::Whole)), _, Some((right, Part::Whole)), _)
+        match (column(left), self.literal(left), column(right), self.literal(right)) {
+            (Some(column), None, _, Some(value)) => self.condition(column, orders, value),
+            (_, Some(value), Some(column), None) => self.condition(column, mirrored, value),
+            (Some((left, Part::Whole)), None, Some((right, Part::Whole)), None)
                 if *operator == BinaryOperator::Eq =>
             {
                 self.joins.push((left, right));
@@ -274,12 +289,7 @@ impl Found {
         }
     }
 
-    fn condition(
-        &mut self,
-        (name, part): (Name, Part),
-        orders: &'static [Ordering],
-        value: Value,
-    ) {
+    fn condition(&mut self, (name, part): (Name, Part), orders: &'static [Ordering], value: Value) {
         let condition = match part {
             Part::Whole => Condition::Compares(orders, value),
             Part::Start => Condition::Like(format!("{value}%")),
@@ -353,13 +363,14 @@ fn column(expression: &Expr) -> Option<(Name, Part)> {
     }
 }
 
-impl Visitor for Found {
+impl Visitor for Found<'_> {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         if let TableFactor::Table { name, alias, .. } = factor {
             let name = last_part(name);
-            let alias = alias.as_ref().map_or_else(|| name.clone(), |alias| alias.name.value.clone());
+            let alias =
+                alias.as_ref().map_or_else(|| name.clone(), |alias| alias.name.value.clone());
             self.tables.push((name, alias));
         }
         ControlFlow::Continue(())
@@ -391,7 +402,8 @@ impl Visitor for Found {
             Expr::BinaryOp { left, op, right } => self.compare(left, op, right),
             Expr::InList { expr, list, .. } => {
                 if let Some((name, part)) = column(expr) {
-                    let values: Vec<Value> = list.iter().filter_map(literal).collect();
+                    let values: Vec<Value> =
+                        list.iter().filter_map(|item| self.literal(item)).collect();
                     match part {
                         Part::Whole => self.conditions.push((name, Condition::Among(values))),
                         Part::Start | Part::Date(_) => {
@@ -405,7 +417,7 @@ impl Visitor for Found {
             }
             Expr::Between { expr, low, high, .. } => {
                 if let (Some((name, part)), Some(low), Some(high)) =
-                    (column(expr), literal(low), literal(high))
+                    (column(expr), self.literal(low), self.literal(high))
                 {
                     match part {
                         Part::Whole => self.conditions.push((name, Condition::Between(low, high))),
@@ -421,7 +433,7 @@ impl Visitor for Found {
             }
             Expr::Like { expr, pattern, .. } => {
                 if let (Some((name, _)), Some(Value::Text(pattern))) =
-                    (column(expr), literal(pattern))
+                    (column(expr), self.literal(pattern))
                 {
                     self.conditions.push((name, Condition::Like(pattern)));
                 }
@@ -434,8 +446,10 @@ impl Visitor for Found {
             Expr::InSubquery { expr, subquery, .. } => {
                 if let (Some((left, _)), SetExpr::Select(select)) =
                     (column(expr), subquery.body.as_ref())
-                    && let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
-                        select.projection.as_slice()
+                    && let [
+                        SelectItem::UnnamedExpr(item)
+                        | SelectItem::ExprWithAlias { expr: item, .. },
+                    ] = select.projection.as_slice()
                     && let Some((right, Part::Whole)) = column(item)
                 {
                     self.joins.push((left, right));
@@ -464,9 +478,9 @@ pub(crate) fn constraint(join: &Join) -> Option<&JoinConstraint> {
 
 fn alias(factor: &TableFactor) -> Option<String> {
     match factor {
-        TableFactor::Table { name, alias, .. } => Some(
-            alias.as_ref().map_or_else(|| last_part(name), |alias| alias.name.value.clone()),
-        ),
+        TableFactor::Table { name, alias, .. } => {
+            Some(alias.as_ref().map_or_else(|| last_part(name), |alias| alias.name.value.clone()))
+        }
         TableFactor::Derived { alias, .. } => Some(alias.as_ref()?.name.value.clone()),
         _ => None,
     }
@@ -508,6 +522,11 @@ mod tests {
         }
         assert_eq!(found.joins, [((1, 0), (0, 0)), ((0, 0), (1, 0))]);
         assert_eq!(of("SELECT 1 FROM city JOIN trip USING (id)").joins, []);
+        // In double quotes a column is a column and everything else a text.
+        let quoted = of("SELECT id FROM city WHERE \"name\" = \"Hamburg\" AND \"people\" > 1");
+        let equal = Condition::Compares(&[Equal], text("Hamburg"));
+        let more = Condition::Compares(&[Greater], Value::Integer(1));
+        assert_eq!(quoted.conditions, [((0, 1), equal), ((0, 2), more)]);
     }
 
     #[test]
@@ -528,7 +547,8 @@ mod tests {
     #[test]
     fn like_is_sqlites() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        for pattern in ["%b%", "a_c", "_%_", "%", "", "a%c%", "A%", "%a%b%c", "2024%", "2024-05-%"] {
+        for pattern in ["%b%", "a_c", "_%_", "%", "", "a%c%", "A%", "%a%b%c", "2024%", "2024-05-%"]
+        {
             for text in ["abc", "", "ab", "aXc", "aabbcc", "b", "cba"] {
                 let sqlite: bool = connection
                     .query_row("SELECT ?2 LIKE ?1", [pattern, text], |row| row.get(0))

@@ -72,10 +72,13 @@ impl Databases {
                 Ok(result) => result,
                 Err(error) => return NotRun::of(error).map(Err),
             };
-            if let Some(unknown) =
-                result.tables.iter().find(|table| !self.tables.contains(&table.to_ascii_lowercase()))
+            if let Some(unknown) = result
+                .tables
+                .iter()
+                .find(|table| !self.tables.contains(&table.to_ascii_lowercase()))
             {
-                let what = format!("the statement reads `{unknown}`, which the schema does not have");
+                let what =
+                    format!("the statement reads `{unknown}`, which the schema does not have");
                 return Ok(Err(NotRun::Refused(what)));
             }
             results.push(result);
@@ -180,9 +183,7 @@ pub(crate) fn same_result(left: &QueryResult, right: &QueryResult, ordered: bool
 
 fn rounded(rows: &[Vec<Value>]) -> Vec<Vec<Value>> {
     let round = |value: &Value| match value {
-        Value::Real(number) => {
-            Value::Real(format!("{number:.9e}").parse().unwrap_or(*number))
-        }
+        Value::Real(number) => Value::Real(format!("{number:.9e}").parse().unwrap_or(*number)),
         other => other.clone(),
     };
     rows.iter().map(|row| row.iter().map(round).collect()).collect()
@@ -312,7 +313,6 @@ mod tests {
             ("min(", "max("),
             ("avg(", "sum("),
             ("sum(", "avg("),
-            ("count(*)", "count(*) + 1"),
             (" AND ", " OR "),
             (" OR ", " AND "),
             (" DESC", " ASC"),
@@ -369,7 +369,11 @@ mod tests {
             for mutant in mutants(&sql) {
                 if let Ok(result) = databases.run(&mutant).unwrap() {
                     mutants_run += 1;
-                    caught += usize::from(!gold.agrees_with(&result));
+                    if gold.agrees_with(&result) {
+                        println!("the same on {database}: {sql}\n  {mutant}");
+                    } else {
+                        caught += 1;
+                    }
                 }
             }
         }

@@ -42,7 +42,10 @@ pub(crate) fn rows(
             count,
             random,
             taken: vec![HashSet::new(); table.unique.len()],
+            orphans: false,
         };
+        // `NOT IN` finds nothing beside a NULL, so that not every database may have one.
+        maker.orphans = maker.random.below(3) == 0;
         let rows = maker.make(&made);
         if let Some(made) = made.get_mut(position) {
             *made = rows;
@@ -70,6 +73,8 @@ struct Maker<'a> {
     random: Random,
     /// For each set of unique columns the values that rows already have.
     taken: Vec<HashSet<String>>,
+    /// Whether some rows refer to nothing.
+    orphans: bool,
 }
 
 impl Maker<'_> {
@@ -89,7 +94,10 @@ impl Maker<'_> {
         let missing = self.count.saturating_sub(rows.len()).max(self.count / 3);
         let statements = self.conditions.len();
         for number in 0..missing {
-            let meets = (number * 5 < missing * 2 && statements > 0).then(|| number % statements);
+            // Two of five rows, the statements in turn.
+            let is_first = number % 5 == 0;
+            let meets = (statements > 0 && number % 5 < 2)
+                .then(|| (number / 5 * 2 + usize::from(!is_first)) % statements);
             // Keys of labels or of other tables' rows collide now and then.
             for _ in 0..4 {
                 let values = self.row(rows.len(), meets, made, &rows);
@@ -141,9 +149,10 @@ impl Maker<'_> {
                 if reference.table == self.position { own } else { made_of(made, reference.table) };
             let unique = self.is_unique(&reference.columns);
             let parent = self.parent(parents, meets, unique);
-            let optional = meets.is_none()
+            let optional = self.orphans
+                && meets.is_none()
                 && reference.columns.iter().all(|column| !self.needs_value(*column))
-                && self.random.below(20) == 0;
+                && self.random.below(10) == 0;
             for (column, target) in reference.columns.iter().zip(&reference.references) {
                 let key = parent.and_then(|parent| parent.values.get(*target));
                 if let (Some(value), Some(key)) = (values.get_mut(*column), key) {
@@ -168,8 +177,10 @@ impl Maker<'_> {
             Vec::new()
         };
         let from: Vec<&Made> = if same.is_empty() { parents.iter().collect() } else { same };
+        // The last fifth is referred to by none, so that what is not there can be asked for.
+        let usable = if unique { from.len() } else { from.len() - from.len() / 5 };
         let share = if unique { self.random.uniform() } else { self.random.uniform().powi(2) };
-        let position = (share * from.len() as f64) as usize;
+        let position = (share * usable as f64) as usize;
         from.get(position.min(from.len().saturating_sub(1))).copied()
     }
 
@@ -288,14 +299,15 @@ fn references(schema: &Schema, statements: &[Comparisons]) -> Vec<Vec<Reference>
     let mut references: Vec<Vec<Reference>> =
         schema.tables.iter().map(|table| table.references.clone()).collect();
     let mut add = |child: ColumnPosition, parent: ColumnPosition| {
-        let is_taken = |references: &[Vec<Reference>], column: ColumnPosition, by: Option<usize>| {
-            references.get(column.0).is_some_and(|own| {
-                own.iter().any(|reference| {
-                    reference.columns.contains(&column.1)
-                        && by.is_none_or(|table| reference.table == table)
+        let is_taken =
+            |references: &[Vec<Reference>], column: ColumnPosition, by: Option<usize>| {
+                references.get(column.0).is_some_and(|own| {
+                    own.iter().any(|reference| {
+                        reference.columns.contains(&column.1)
+                            && by.is_none_or(|table| reference.table == table)
+                    })
                 })
-            })
-        };
+            };
         if child.0 != parent.0
             && !is_taken(&references, child, None)
             && !is_taken(&references, parent, Some(child.0))
@@ -371,7 +383,12 @@ fn conditions(statements: &[Comparisons], references: &[Vec<Reference>]) -> Cond
 
 /// The tables so that each comes after those it refers to, as far as they do not refer to each other.
 fn parents_first(references: &[Vec<Reference>]) -> Vec<usize> {
-    fn visit(table: usize, references: &[Vec<Reference>], seen: &mut [bool], order: &mut Vec<usize>) {
+    fn visit(
+        table: usize,
+        references: &[Vec<Reference>],
+        seen: &mut [bool],
+        order: &mut Vec<usize>,
+    ) {
         match seen.get_mut(table) {
             Some(seen) if !*seen => *seen = true,
             _ => return,

@@ -130,12 +130,15 @@ impl Schema {
         self.tables.iter().position(|table| table.name.eq_ignore_ascii_case(name))
     }
 
+    /// The statements that create some of the tables.
+    pub(crate) fn ddl(&self, tables: &[usize]) -> String {
+        let tables = tables.iter().filter_map(|position| self.tables.get(*position));
+        tables.map(|table| table.ddl.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
     /// The statements that create some of the tables and fill them as the script does.
     pub(crate) fn script(&self, tables: &[usize]) -> String {
-        let mut lines: Vec<String> = Vec::new();
-        for table in tables.iter().filter_map(|position| self.tables.get(*position)) {
-            lines.push(table.ddl.clone());
-        }
+        let mut lines = vec![self.ddl(tables)];
         for table in tables.iter().filter_map(|position| self.tables.get(*position)) {
             lines.extend(table.inserts.iter().map(|insert| format!("{insert};")));
         }
@@ -146,7 +149,8 @@ impl Schema {
     fn insert(&mut self, statement: &str) {
         let Some(parsed) = parse_definition(statement) else { return };
         let [Statement::Insert(insert)] = parsed.as_slice() else { return };
-        let Insert { table: TableObject::TableName(name), columns, source: Some(source), .. } = insert
+        let Insert { table: TableObject::TableName(name), columns, source: Some(source), .. } =
+            insert
         else {
             return;
         };
@@ -309,7 +313,10 @@ fn check_values(table: &mut SchemaTable, check: &Expr) {
 
 /// The last part of a qualified name, unquoted.
 pub(crate) fn last_part(name: &ObjectName) -> String {
-    name.0.last().and_then(|part| part.as_ident()).map_or_else(String::new, |part| part.value.clone())
+    name.0
+        .last()
+        .and_then(|part| part.as_ident())
+        .map_or_else(String::new, |part| part.value.clone())
 }
 
 #[cfg(test)]
@@ -365,7 +372,10 @@ mod tests {
             ("SELECT 1", "there is no CREATE TABLE statement"),
             ("CREATE TABLE t ()", "the table `t` has no columns"),
             ("CREATE TABLE t (a INT); CREATE TABLE T (b INT)", "the table `T` is created twice"),
-            ("CREATE TABLE t (a INT, A TEXT)", "the table `t` has no column or several of the name `A`"),
+            (
+                "CREATE TABLE t (a INT, A TEXT)",
+                "the table `t` has no column or several of the name `A`",
+            ),
             ("CREATE TABLE sqlite_x (a INT)", "`sqlite_x` cannot be the name of a table"),
         ] {
             assert_eq!(Schema::parse(script).unwrap_err(), reason);

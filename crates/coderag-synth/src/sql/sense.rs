@@ -116,9 +116,9 @@ impl Sense {
         let number = match Affinity::of(data_type) {
             Affinity::Integer | Affinity::Real => true,
             // `DATE` and the like are gone; `ENUM` and unknown words are not numbers.
-            Affinity::Numeric => ["NUM", "DEC", "MONEY", "SERIAL"]
-                .iter()
-                .any(|name| declared.contains(name)),
+            Affinity::Numeric => {
+                ["NUM", "DEC", "MONEY", "SERIAL"].iter().any(|name| declared.contains(name))
+            }
             Affinity::Text | Affinity::Blob => false,
         };
         let numeric = if has(&["year", "years"]) && last != "id" {
@@ -139,13 +139,37 @@ impl Sense {
             Some(Self::Rating)
         } else if has(&[
             "price", "cost", "amount", "salary", "revenue", "total", "budget", "sales", "income",
-            "balance", "fee", "payment", "profit", "donation", "earnings", "wage", "spend", "value",
+            "balance", "fee", "payment", "profit", "donation", "earnings", "wage", "spend",
+            "value",
         ]) {
             Some(Self::Money)
         } else if has(&[
-            "quantity", "qty", "count", "stock", "units", "capacity", "attendance", "wins", "losses",
-            "points", "goals", "score", "population", "visits", "visitors", "games", "rank",
-            "position", "draws", "played", "number", "no", "num", "hours", "duration", "minutes",
+            "quantity",
+            "qty",
+            "count",
+            "stock",
+            "units",
+            "capacity",
+            "attendance",
+            "wins",
+            "losses",
+            "points",
+            "goals",
+            "score",
+            "population",
+            "visits",
+            "visitors",
+            "games",
+            "rank",
+            "position",
+            "draws",
+            "played",
+            "number",
+            "no",
+            "num",
+            "hours",
+            "duration",
+            "minutes",
         ]) {
             Some(Self::Quantity)
         } else {
@@ -167,10 +191,32 @@ impl Sense {
             })
         };
         let people = [
-            "customer", "employee", "person", "people", "student", "patient", "user", "author",
-            "actor", "player", "member", "teacher", "doctor", "artist", "driver", "client", "staff",
-            "singer", "director", "donor", "volunteer", "instructor", "professor", "athlete",
-            "researcher", "candidate",
+            "customer",
+            "employee",
+            "person",
+            "people",
+            "student",
+            "patient",
+            "user",
+            "author",
+            "actor",
+            "player",
+            "member",
+            "teacher",
+            "doctor",
+            "artist",
+            "driver",
+            "client",
+            "staff",
+            "singer",
+            "director",
+            "donor",
+            "volunteer",
+            "instructor",
+            "professor",
+            "athlete",
+            "researcher",
+            "candidate",
         ];
         if has(&["email", "mail"]) {
             Self::Email
@@ -222,7 +268,8 @@ impl Sense {
         } else if has(&["currency"]) {
             Self::Currency
         } else if has(&["company", "organization", "manufacturer", "vendor", "supplier", "brand"])
-            || last == "name" && about(&["company", "companie", "vendor", "supplier", "brand", "store"])
+            || last == "name"
+                && about(&["company", "companie", "vendor", "supplier", "brand", "store"])
         {
             Self::Company
         } else if has(&["product", "item"])
@@ -237,8 +284,15 @@ impl Sense {
             Self::Country
         } else if last == "name" && about(&["department", "team"]) {
             Self::Department
-        } else if has(&["description", "notes", "note", "comment", "comments", "summary", "details"])
-        {
+        } else if has(&[
+            "description",
+            "notes",
+            "note",
+            "comment",
+            "comments",
+            "summary",
+            "details",
+        ]) {
             Self::Description
         } else if has(&["code", "sku", "isbn", "serial"]) {
             Self::Code
@@ -368,21 +422,32 @@ fn words(name: &str) -> Vec<String> {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-    "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
 const DAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 const FIRST: [&str; 20] = [
-    "Ana", "Ben", "Chidi", "Dana", "Elena", "Farid", "Grace", "Hugo", "Ines", "Jonas", "Keiko", "Liam",
-    "Maya", "Noah", "Olga", "Pavel", "Rosa", "Samir", "Tara", "Yusuf",
+    "Ana", "Ben", "Chidi", "Dana", "Elena", "Farid", "Grace", "Hugo", "Ines", "Jonas", "Keiko",
+    "Liam", "Maya", "Noah", "Olga", "Pavel", "Rosa", "Samir", "Tara", "Yusuf",
 ];
 
 const LAST: [&str; 20] = [
-    "Almeida", "Brown", "Castillo", "Dubois", "Evans", "Fischer", "Garcia", "Haddad", "Ito", "Jensen",
-    "Kumar", "Lopez", "Moreau", "Novak", "Okafor", "Petrov", "Rossi", "Smith", "Tanaka", "Weber",
+    "Almeida", "Brown", "Castillo", "Dubois", "Evans", "Fischer", "Garcia", "Haddad", "Ito",
+    "Jensen", "Kumar", "Lopez", "Moreau", "Novak", "Okafor", "Petrov", "Rossi", "Smith", "Tanaka",
+    "Weber",
 ];
 
 const CITIES: [&str; 10] = [
@@ -390,14 +455,23 @@ const CITIES: [&str; 10] = [
 ];
 
 const COUNTRIES: [&str; 10] = [
-    "Portugal", "Kenya", "Canada", "Japan", "Germany", "Peru", "India", "Norway", "Egypt", "Australia",
+    "Portugal",
+    "Kenya",
+    "Canada",
+    "Japan",
+    "Germany",
+    "Peru",
+    "India",
+    "Norway",
+    "Egypt",
+    "Australia",
 ];
 
 const REGIONS: [&str; 6] = ["North", "South", "East", "West", "Central", "Coast"];
 
 const WORDS: [&str; 16] = [
-    "Aurora", "Beacon", "Cedar", "Delta", "Ember", "Falcon", "Granite", "Harbor", "Ivory", "Juniper",
-    "Lotus", "Meadow", "Orchid", "Pioneer", "Summit", "Willow",
+    "Aurora", "Beacon", "Cedar", "Delta", "Ember", "Falcon", "Granite", "Harbor", "Ivory",
+    "Juniper", "Lotus", "Meadow", "Orchid", "Pioneer", "Summit", "Willow",
 ];
 
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! Statements as syntax trees.
 
 use sqlparser::ast::{Query, Statement};
-use sqlparser::dialect::{
-    Dialect, GenericDialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect,
-};
+use sqlparser::dialect::{Dialect, GenericDialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 
 /// The most bytes of a statement that is parsed: trees as deep as a longer one can ask for are dropped
