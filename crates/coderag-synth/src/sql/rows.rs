@@ -251,7 +251,8 @@ impl Maker<'_> {
         if !declared.allowed.is_empty() {
             candidates.retain(|value| declared.allowed.contains(value) || *value == Value::Null);
         }
-        if self.needs_value(here.1) {
+        // Other rows have values already that are not NULL.
+        if meets.is_none() || self.needs_value(here.1) {
             candidates.retain(|value| *value != Value::Null);
         }
         if meets.is_some() {
