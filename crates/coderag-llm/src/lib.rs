@@ -18,6 +18,6 @@ mod endpoint;
 mod error;
 mod gguf;
 
-pub use endpoint::{Endpoint, EndpointConfig};
+pub use endpoint::{Endpoint, EndpointConfig, Traffic};
 pub use error::{Error, Result};
 pub use gguf::{GgufModel, GgufOptions};

@@ -1,14 +1,17 @@
 //! The endpoint client against a server that answers well, badly and not at all.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod mock_server;
 
 use std::net::TcpListener;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use coderag_core::{ChatModel, ChatRequest, FinishReason, Message, Sampling, Usage};
-use coderag_llm::{Endpoint, EndpointConfig, Error};
+use coderag_core::{ChatModel, ChatRequest, FinishReason, Message, Random, Sampling, Usage};
+use coderag_llm::{Endpoint, EndpointConfig, Error, Traffic};
 use serde_json::json;
 
 use mock_server::{
@@ -230,7 +233,7 @@ fn a_receiver_that_breaks_off_cancels_the_answer() {
 /// Answers badly, in one of five ways.
 fn fail(kind: u64, connection: &mut std::net::TcpStream) {
     match kind {
-        0 => respond(connection, "429 Too Many Requests", "Retry-After: 0.001\r\n", "{}"),
+        0 => respond(connection, "429 Too Many Requests", "Retry-After: 0\r\n", "{}"),
         1 => respond_json(connection, "500 Internal Server Error", "{\"error\": \"oops\"}"),
         2 => hang(),
         3 => respond_json(connection, "200 OK", &completion("half", "stop")[..40]),
@@ -278,6 +281,143 @@ fn a_server_that_fails_in_all_ways_at_once_is_asked_until_it_answers() {
         assert_eq!(endpoint.chat(&question()).unwrap().text, "ok");
     }
     assert!(server.requests().len() > 10);
+}
+
+/// Starts a server that answers one request in five. The seed and the number of a request decide which,
+/// and how the others fail. Also returns its own counts.
+fn flaky_server(seed: u64) -> (MockServer, Arc<Mutex<Traffic>>) {
+    let counts = Arc::new(Mutex::new(Traffic::default()));
+    let counted = counts.clone();
+    let server = MockServer::start(move |number, _, connection| {
+        let kind = (Random::derived(seed, &[number as u64]).uniform() / 0.16) as u64;
+        {
+            let mut counts = counted.lock().unwrap();
+            counts.attempts += 1;
+            *match kind {
+                0 => &mut counts.rate_limited,
+                1 => &mut counts.server_errors,
+                2 => &mut counts.timeouts,
+                3 => &mut counts.malformed,
+                4 => &mut counts.disconnected,
+                _ => &mut counts.answers,
+            } += 1;
+        }
+        if kind < 5 {
+            fail(kind, connection);
+        } else {
+            begin_stream(connection);
+            send(connection, piece("ok") + &ending("stop"));
+        }
+    });
+    (server, counts)
+}
+
+#[test]
+fn many_threads_get_all_their_answers_from_a_flaky_server_and_count_as_it_does() {
+    let (server, counts) = flaky_server(1);
+    let config = EndpointConfig { retries: 100, ..config(&server.base_url) };
+    let endpoint = Endpoint::new(config).unwrap();
+    let asked = AtomicUsize::new(0);
+    scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while asked.fetch_add(1, Ordering::Relaxed) < 200 {
+                    assert_eq!(endpoint.chat(&question()).unwrap().text, "ok");
+                }
+            });
+        }
+    });
+    let traffic = endpoint.traffic();
+    println!("{traffic:?}");
+    assert_eq!(traffic, *counts.lock().unwrap());
+    assert_eq!(traffic.answers, 200);
+    assert_eq!(traffic.attempts, traffic.answers + traffic.failures());
+    // 800 are expected; the bounds are six standard deviations of a negative binomial count away.
+    assert!((420..1180).contains(&traffic.failures()), "{traffic:?}");
+    for failures in [
+        traffic.rate_limited,
+        traffic.server_errors,
+        traffic.timeouts,
+        traffic.malformed,
+        traffic.disconnected,
+    ] {
+        assert!(failures > 80, "{traffic:?}");
+    }
+}
+
+#[test]
+fn each_attempt_counts_once_whatever_became_of_it() {
+    let server = MockServer::start(|number, _, connection| match number {
+        0 => respond_json(connection, "400 Bad Request", "{\"error\": \"stream_options\"}"),
+        1 => respond_json(connection, "503 Service Unavailable", "{}"),
+        2 => respond_json(connection, "200 OK", "{\"error\": \"out of memory\"}"),
+        3 => respond_json(connection, "429 Too Many Requests", "{}"),
+        4 => respond_json(connection, "200 OK", &completion("ok", "stop")),
+        5 => respond_json(connection, "200 OK", "{\"choices\": []}"),
+        _ => respond_json(connection, "404 Not Found", "{}"),
+    });
+    let endpoint = endpoint(&server);
+    endpoint.chat(&question()).unwrap();
+    endpoint.chat(&question()).unwrap_err();
+    endpoint.chat(&question()).unwrap_err();
+    let expected = Traffic {
+        attempts: 7,
+        answers: 1,
+        rate_limited: 1,
+        server_errors: 2,
+        malformed: 1,
+        refused: 2,
+        ..Traffic::default()
+    };
+    assert_eq!(endpoint.traffic(), expected);
+    let json = serde_json::to_string(&expected).unwrap();
+    assert_eq!(serde_json::from_str::<Traffic>(&json).unwrap(), expected);
+}
+
+#[test]
+fn what_is_no_json_passes_from_a_server_that_speaks_it() {
+    let page = "<html>502 Bad Gateway</html>";
+    let server = MockServer::start(move |number, _, connection| match number {
+        0 => respond_json(connection, "200 OK", &format!("{{\"choices\": [{page}")),
+        2 => respond(connection, "200 OK", "Content-Type: text/html\r\n", page),
+        3 => {
+            begin_stream(connection);
+            send(connection, format!("data: {page}\n\n"));
+        }
+        _ => respond_json(connection, "200 OK", &completion("ok", "stop")),
+    });
+    let endpoint = endpoint(&server);
+    for attempts in [2, 5] {
+        assert_eq!(endpoint.chat(&question()).unwrap().text, "ok");
+        assert_eq!(endpoint.traffic().attempts, attempts);
+    }
+    assert_eq!(endpoint.traffic().malformed, 3);
+}
+
+#[test]
+fn an_interruption_ends_a_pause_with_what_had_failed() {
+    let server = MockServer::start(|_, _, connection| {
+        respond_json(connection, "500 Internal Server Error", "{\"error\": \"oops\"}");
+    });
+    let patient = EndpointConfig {
+        first_pause_seconds: 60.0,
+        longest_pause_seconds: 60.0,
+        ..config(&server.base_url)
+    };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let endpoint = Endpoint::new(patient).unwrap().interrupted_by(interrupted.clone());
+    let begin = Instant::now();
+    scope(|scope| {
+        let asking = scope.spawn(|| endpoint.chat(&question()));
+        while endpoint.traffic().server_errors == 0 {
+            sleep(Duration::from_millis(5));
+        }
+        interrupted.store(true, Ordering::Relaxed);
+        let error = asking.join().unwrap().unwrap_err();
+        assert!(chain(&error).contains("HTTP 500: oops"), "{}", chain(&error));
+    });
+    assert!(begin.elapsed() < Duration::from_secs(25), "the shortest pause is 30 s");
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]

@@ -217,8 +217,14 @@ impl Endpoint {
             if source.is_eof() {
                 return Failure::passing(Error::CutShort { url: url.clone(), source });
             }
+            // A server that has begun a JSON object, or has answered before, speaks this interface:
+            // what is no JSON is a proxy's page or half of two answers, and will pass. Whole JSON of
+            // another shape will not, nor what a server says that has never answered.
+            let disturbed = source.is_syntax()
+                && (json.trim_ascii_start().starts_with(b"{") || self.traffic().answers > 0);
             let excerpt = self.excerpt(&String::from_utf8_lossy(json));
-            Failure::for_good(Error::NotJson { url: url.clone(), excerpt, source })
+            let error = Error::NotJson { url: url.clone(), excerpt, source };
+            if disturbed { Failure::passing(error) } else { Failure::for_good(error) }
         })?;
         match &completion.error {
             None => Ok(completion),

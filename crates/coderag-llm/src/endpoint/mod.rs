@@ -5,12 +5,13 @@ mod config;
 mod event_stream;
 mod pause;
 mod secret;
+mod traffic;
 mod wire;
 
 use std::error::Error as StdError;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use coderag_core::{ChatModel, ChatRequest, ChatResponse};
@@ -20,6 +21,7 @@ use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 
 pub use self::config::EndpointConfig;
+pub use self::traffic::Traffic;
 
 use self::answer::{Delivery, OnText};
 use self::config::Durations;
@@ -38,6 +40,9 @@ pub struct Endpoint {
     client: Client,
     key: Option<Key>,
     pauses: Mutex<Pauses>,
+    traffic: Mutex<Traffic>,
+    /// Ends pauses when it is set.
+    interrupted: Arc<AtomicBool>,
     /// Whether the server takes `stream_options`; assumed until it refuses them.
     usage_in_stream: AtomicBool,
 }
@@ -103,8 +108,28 @@ impl Endpoint {
             client,
             key,
             pauses: Mutex::new(pauses),
+            traffic: Mutex::default(),
+            interrupted: Arc::default(),
             usage_in_stream: AtomicBool::new(true),
         })
+    }
+
+    /// Gives up waiting when `interrupted` is set: a request that has failed is not repeated then, also
+    /// not in the middle of the pause before it, but fails with what made it fail. A request that is
+    /// being answered goes on.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupted: Arc<AtomicBool>) -> Self {
+        self.interrupted = interrupted;
+        self
+    }
+
+    /// What has happened on the wire so far.
+    pub fn traffic(&self) -> Traffic {
+        *self.count_traffic()
+    }
+
+    fn count_traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request, again where that may help. `on_text` is `None` when nobody is waiting for
@@ -118,10 +143,15 @@ impl Endpoint {
         let mut repetitions = 0;
         loop {
             let mut delivery = Delivery::new(on_text.as_deref_mut());
+            self.count_traffic().attempts += 1;
             let failure = match self.attempt(request, deadline, &mut delivery) {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    self.count_traffic().answers += 1;
+                    return Ok(response);
+                }
                 Err(failure) => failure,
             };
+            self.count_traffic().count(&failure.error);
             let asked_for = match failure.remedy {
                 _ if delivery.begun() => return Err(failure.error),
                 Remedy::None => return Err(failure.error),
@@ -147,7 +177,26 @@ impl Endpoint {
                 pause = ?pause,
                 "asking the endpoint again"
             );
-            std::thread::sleep(pause);
+            if self.pause(pause).is_break() {
+                return Err(failure.error);
+            }
+        }
+    }
+
+    /// Waits, and breaks where that was interrupted.
+    fn pause(&self, pause: Duration) -> ControlFlow<()> {
+        /// How long an interruption may go unnoticed.
+        const SLICE: Duration = Duration::from_millis(50);
+        let end = Instant::now() + pause;
+        loop {
+            if self.interrupted.load(Ordering::Relaxed) {
+                return ControlFlow::Break(());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return ControlFlow::Continue(());
+            }
+            std::thread::sleep(left.min(SLICE));
         }
     }
 
