@@ -45,18 +45,36 @@ const MOST_CHARACTERS: usize = 2_000;
 
 impl Display for Code<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.trim().is_empty() {
-            return formatter.write_str("<em class=\"muted\">empty</em>");
-        }
-        match self.0.char_indices().nth(MOST_CHARACTERS) {
-            None => write!(formatter, "<code>{}</code>", Escaped(self.0)),
-            Some((end, _)) => write!(
-                formatter,
-                "<code>{}</code> <em class=\"muted\">cut here, {} characters in all</em>",
-                Escaped(self.0.get(..end).unwrap_or_default()),
-                Count(self.0.chars().count()),
-            ),
-        }
+        write_shown(formatter, self.0, ("<code>", "</code>"))
+    }
+}
+
+/// Words in a block of their own, lines apart, of which at most so many characters are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Prose<'t>(pub &'t str);
+
+impl Display for Prose<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_shown(formatter, self.0, ("<span class=\"prose\">", "</span>"))
+    }
+}
+
+fn write_shown(
+    formatter: &mut fmt::Formatter<'_>,
+    text: &str,
+    (open, close): (&str, &str),
+) -> fmt::Result {
+    if text.trim().is_empty() {
+        return formatter.write_str("<em class=\"muted\">empty</em>");
+    }
+    match text.char_indices().nth(MOST_CHARACTERS) {
+        None => write!(formatter, "{open}{}{close}", Escaped(text)),
+        Some((end, _)) => write!(
+            formatter,
+            "{open}{}{close} <em class=\"muted\">cut here, {} characters in all</em>",
+            Escaped(text.get(..end).unwrap_or_default()),
+            Count(text.chars().count()),
+        ),
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The file is valid XML besides. Without JavaScript only the filters of the questions are missing.
 //!
-//! [`Page`], [`Definitions`] and [`markup`] are for reports of anything.
+//! [`Page`], [`Definitions`], [`markup`] and [`figures`] are for reports of anything, [`quoting`] for cards.
 
 mod bird;
 mod components;
@@ -11,6 +11,7 @@ mod computed;
 mod databases;
 mod definitions;
 mod disagreements;
+pub mod figures;
 mod html;
 mod interval;
 mod level_chart;
@@ -19,6 +20,7 @@ mod outcomes;
 mod page;
 mod question;
 mod question_table;
+pub mod quoting;
 mod scores;
 
 pub use bird::bird_html_report;

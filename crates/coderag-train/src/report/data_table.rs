@@ -1,9 +1,9 @@
 use std::fmt::{self, Display};
 
+use coderag_eval::report::figures::{Bytes, Number};
 use coderag_eval::report::markup::{Count, Escaped};
 
 use super::RunSummary;
-use super::figures::{Bytes, Number};
 use crate::data::{InputFile, Manifest};
 
 /// What a run was trained and measured on.

@@ -1,13 +1,13 @@
 use std::path::Path;
 
 use coderag_core::{Error as CoreError, atomic};
+use coderag_eval::report::figures::{Bytes, Duration, Number};
 use coderag_eval::report::markup::{Count, Escaped, Percent};
 use coderag_eval::report::{About, Definitions, Page, Section};
 
 use super::RunSummary;
 use super::charts::charts;
 use super::data_table::DataTable;
-use super::figures::{Bytes, Duration, Number};
 use super::scores_table::ScoresTable;
 use crate::Result;
 use crate::record::Record;

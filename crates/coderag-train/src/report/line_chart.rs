@@ -1,10 +1,10 @@
 use std::fmt::{self, Display};
 
+use coderag_eval::report::figures::Number;
 use coderag_eval::report::markup::{Count, Escaped};
 
 use super::axis::Axis;
 use super::bins::Bin;
-use super::figures::Number;
 
 /// Lines over the steps of a run.
 pub(super) struct LineChart<'c> {

@@ -4,12 +4,10 @@ mod axis;
 mod bins;
 mod charts;
 mod data_table;
-mod figures;
 mod html;
 mod line_chart;
 mod scores_table;
 mod summary;
 
-pub(crate) use figures::Duration;
 pub use html::write_html;
 pub use summary::RunSummary;

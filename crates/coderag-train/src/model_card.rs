@@ -1,17 +1,16 @@
 //! What a trained model is, for those who find it: `README.md` in its folder, with metadata in YAML before the
 //! text as on model hubs and in sentence-transformers' and PEFT's own cards.
 
-mod quoting;
-
 use std::fmt::{self, Write as _};
 
+use coderag_eval::report::figures::Duration;
 use coderag_eval::report::markup::Count;
-use quoting::{code_block, code_cell, code_span, quoted, shell_word};
+use coderag_eval::report::quoting::{code_block, code_cell, code_span, quoted, shell_word};
 
 use crate::config::StageConfig;
 use crate::evaluation::Scores;
 use crate::loss::Loss;
-use crate::report::{Duration, RunSummary};
+use crate::report::RunSummary;
 
 /// The card of a model in sentence-transformers' layout.
 pub fn of_model(summary: &RunSummary) -> String {

@@ -3,7 +3,8 @@
 use std::fmt::{self, Display};
 
 /// A number with four significant digits: `0.0123`, `2e-4`.
-pub(super) struct Number(pub(super) f64);
+#[derive(Clone, Copy, Debug)]
+pub struct Number(pub f64);
 
 impl Display for Number {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,7 +32,8 @@ fn without_zeros(digits: &str) -> &str {
 }
 
 /// `1 h 02 min`, `3 min 20 s`, `4.5 s`.
-pub(crate) struct Duration(pub(crate) f64);
+#[derive(Clone, Copy, Debug)]
+pub struct Duration(pub f64);
 
 impl Display for Duration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +48,8 @@ impl Display for Duration {
 }
 
 /// `1.5 GiB`.
-pub(crate) struct Bytes(pub(crate) u64);
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes(pub u64);
 
 impl Display for Bytes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

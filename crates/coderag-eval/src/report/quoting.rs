@@ -1,7 +1,7 @@
-//! Text from outside in the languages of a card.
+//! Text from outside in the languages of a card: YAML, Markdown and the words of a shell.
 
 /// A string of YAML (and of JSON and Python) in double quotes.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         match character {
@@ -24,7 +24,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A word of a shell's command.
-pub(super) fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();
@@ -33,12 +33,12 @@ pub(super) fn shell_word(text: &str) -> String {
 }
 
 /// [`code_span`] in the cell of a table.
-pub(super) fn code_cell(text: &str) -> String {
+pub fn code_cell(text: &str) -> String {
     code_span(text).replace('|', "\\|")
 }
 
 /// Text as it is, in a line of Markdown.
-pub(super) fn code_span(text: &str) -> String {
+pub fn code_span(text: &str) -> String {
     let line: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
     let fence = "`".repeat(longest_run(&line) + 1);
     let space = if line.starts_with('`') || line.ends_with('`') { " " } else { "" };
@@ -46,7 +46,7 @@ pub(super) fn code_span(text: &str) -> String {
 }
 
 /// Lines as they are, in Markdown.
-pub(super) fn code_block(language: &str, text: &str) -> String {
+pub fn code_block(language: &str, text: &str) -> String {
     let fence = "`".repeat((longest_run(text) + 1).max(3));
     let text = text.trim_end_matches('\n');
     format!("{fence}{language}\n{text}\n{fence}\n")
