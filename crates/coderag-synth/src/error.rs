@@ -110,6 +110,19 @@ pub enum Error {
         source: parquet::errors::ParquetError,
     },
 
+    /// A Parquet file is not what the run wrote.
+    #[error(
+        "{}: {problem}; the file is damaged, of another program, or being written by another process; the command \
+         that made the run writes it anew from the answers that are kept",
+        path.display()
+    )]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// SQLite could not write a database with generated rows.
     #[error("cannot build a database in {}", path.display())]
     Build {

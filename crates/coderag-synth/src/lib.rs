@@ -32,17 +32,21 @@ mod answer;
 mod asking;
 mod code_language;
 pub mod config;
+mod data_card;
 mod error;
 mod gate;
 mod making;
 mod output;
 mod prompt;
+mod report;
 mod row;
 mod run;
 mod seed;
 mod sql;
 mod syntax_tree;
 mod task;
+#[cfg(test)]
+mod testing;
 
 pub use asking::Totals;
 pub use code_language::CodeLanguage;
@@ -52,7 +56,9 @@ pub use gate::{
     Compared, ConsistencySettings, ContaminationConfig, DuplicateSettings, EvaluationSet,
     ExecutionSettings, GateSettings, LabelSettings, LengthConfig, LengthLimits,
 };
-pub use output::{Call, Manifest, OutputFile, TaskCounts};
+pub use output::{
+    Call, GateCounts, Manifest, OutputFile, Pair, Sample, TaskCounts, read_pairs, read_rejected,
+};
 pub use row::{Gate, RejectedRow, Row};
 pub use run::{Outcome, RunContext, RunRecord, preview, read_manifest, synthesize};
 pub use seed::{CodeSeedConfig, SchemaSeedConfig, SeedSettings, TopicSettings};

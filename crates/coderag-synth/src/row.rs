@@ -91,7 +91,7 @@ pub struct Row {
 }
 
 /// A candidate that a gate turned away.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RejectedRow {
     /// As of [`Row`].
     pub id: String,

@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::SynthConfig;
-use crate::output::Manifest;
-use crate::{Error, Result};
+use crate::output::{GRETEL, Manifest, PAIRS, REJECTED};
+use crate::report::{self, Survey};
+use crate::{Error, Result, data_card};
 
 /// What a run was made from: the content of `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,6 +133,13 @@ impl RunFolder {
         write_json(&self.path.join(MANIFEST), manifest)
     }
 
+    /// Writes the report and the card of the rows that the manifest names.
+    pub(super) fn write_for_people(&self, manifest: &Manifest) -> Result<()> {
+        let survey = Survey::read(&self.path, manifest)?;
+        report::write_html(&self.path.join(REPORT), manifest, &survey)?;
+        data_card::write(&self.path.join(CARD), manifest, &survey)
+    }
+
     pub(super) fn responses(&self) -> PathBuf {
         self.path.join(RESPONSES)
     }
@@ -194,7 +202,9 @@ fn is_of_a_beginning(name: &OsStr) -> bool {
 const RECORD: &str = "run.json";
 const RESPONSES: &str = "responses.jsonl";
 const MANIFEST: &str = "manifest.json";
+const REPORT: &str = "report.html";
+const CARD: &str = "README.md";
 const LOCK: &str = "lock";
 
 /// What is made of the answers.
-const OUTPUTS: [&str; 6] = ["pairs", "gretel", "rejected", MANIFEST, "README.md", "report.html"];
+const OUTPUTS: [&str; 6] = [PAIRS, GRETEL, REJECTED, MANIFEST, CARD, REPORT];

@@ -11,7 +11,9 @@ use crate::config::{Category, SynthConfig};
 use crate::gate::contamination::Contamination;
 use crate::gate::duplicates::{Content, Duplicate, Duplicates};
 use crate::making::Made;
-use crate::output::{Call, Manifest, Shards, TaskCounts, pairs, rejected};
+use crate::output::{
+    Call, GRETEL, Manifest, PAIRS, REJECTED, Shards, TaskCounts, pairs, rejected,
+};
 use crate::row::{Gate, RejectedRow, Row};
 use crate::sql::gretel::{GretelRow, record_batch};
 use crate::task::Seeds;
@@ -62,9 +64,9 @@ impl<'a> Settlement<'a> {
             limit,
             duplicates: tasks.iter().map(|_| Duplicates::new(config.gates.duplicates)).collect(),
             tasks,
-            pairs: Shards::new(run, "pairs", rows, pairs),
-            gretel: Shards::new(run, "gretel", rows, record_batch),
-            rejected: Shards::new(run, "rejected", rows, rejected),
+            pairs: Shards::new(run, PAIRS, rows, pairs),
+            gretel: Shards::new(run, GRETEL, rows, record_batch),
+            rejected: Shards::new(run, REJECTED, rows, rejected),
             progress: context.progress.task("rows", Some(total), Unit::Items),
             earlier: folder.manifest()?,
         })
@@ -172,6 +174,7 @@ impl<'a> Settlement<'a> {
             files,
         };
         self.folder.write_manifest(&manifest)?;
+        self.folder.write_for_people(&manifest)?;
         Ok(manifest)
     }
 }
@@ -213,7 +216,7 @@ fn note(notes: &mut BTreeMap<String, u64>, row: &Row) {
     let noticed = [
         ("empty_result", row.meta.contains_key("empty_result")),
         ("scrubbed", row.meta.contains_key("scrubbed")),
-        ("sql_warnings", row.meta.contains_key("sql_warnings")),
+        ("sql_flaws", row.meta.contains_key("sql_flaws")),
         ("second_opinion", labelled_twice),
     ];
     for (name, _) in noticed.into_iter().filter(|(_, is)| *is) {
