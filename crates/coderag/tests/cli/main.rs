@@ -11,4 +11,5 @@ mod mine;
 #[path = "../../../coderag-llm/tests/mock_server/mod.rs"]
 mod mock_server;
 mod program;
+mod synth_inspect;
 mod train;

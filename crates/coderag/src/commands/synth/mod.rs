@@ -1,12 +1,14 @@
 //! `coderag synth`: training pairs written by a language model.
 
+mod inspect;
+
 use anyhow::{Context as _, Result};
 use coderag_core::{ChatModel, Progress as _, Role, Unit};
 use coderag_llm::{Endpoint, EndpointConfig, GgufModel};
 use coderag_synth::config::ModelConfig;
 use coderag_synth::{Manifest, Outcome, RunContext, SynthConfig, preview, synthesize};
 
-use crate::arguments::{SynthArguments, SynthRunArguments};
+use crate::arguments::{SynthArguments, SynthCommand, SynthRunArguments};
 use crate::commands::{Session, interrupt};
 use crate::output;
 
@@ -15,7 +17,7 @@ const PROMPTS: usize = 10;
 
 pub(crate) fn run(session: &Session, arguments: &SynthArguments) -> Result<()> {
     match &arguments.command {
-        Some(_) => anyhow::bail!("inspect"),
+        Some(SynthCommand::Inspect(arguments)) => inspect::inspect(arguments),
         None => make(session, &arguments.run),
     }
 }
