@@ -51,10 +51,7 @@ pub(crate) fn parts(
 }
 
 /// The text after each label, up to the next label. A label inside a fenced block is code.
-fn sections<'a>(
-    answer: &str,
-    wanted: &'a BTreeMap<String, PartKind>,
-) -> BTreeMap<&'a str, String> {
+fn sections<'a>(answer: &str, wanted: &'a BTreeMap<String, PartKind>) -> BTreeMap<&'a str, String> {
     let mut sections: BTreeMap<&str, String> = BTreeMap::new();
     let mut current: Option<&str> = None;
     let mut in_fence = false;
@@ -103,7 +100,8 @@ fn fenced(text: &str) -> Result<Option<String>, String> {
     let mut lines = text.lines().skip_while(|line| !line.trim_start().starts_with(FENCE));
     let Some(opening) = lines.next() else { return Ok(None) };
     // ```SELECT 1``` on one line.
-    if let Some(inside) = opening.trim().strip_prefix(FENCE).and_then(|rest| rest.strip_suffix(FENCE))
+    if let Some(inside) =
+        opening.trim().strip_prefix(FENCE).and_then(|rest| rest.strip_suffix(FENCE))
         && !inside.is_empty()
     {
         return Ok(Some(inside.trim().to_owned()));

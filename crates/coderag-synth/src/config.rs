@@ -274,9 +274,8 @@ impl SynthConfig {
     /// # Errors
     /// [`Error::Setting`].
     pub fn check(&self) -> Result<()> {
-        let wrong = |key: String, problem: &str| {
-            Err(Error::Setting { key, problem: problem.to_owned() })
-        };
+        let wrong =
+            |key: String, problem: &str| Err(Error::Setting { key, problem: problem.to_owned() });
         if self.tasks.is_empty() {
             return wrong("task".to_owned(), "there is none; add a [[task]]");
         }
@@ -298,7 +297,10 @@ impl SynthConfig {
             return wrong("budget".to_owned(), "every amount must be a number from 0 up");
         }
         if money > 0.0 && prices == Prices::default() {
-            return wrong("budget.money".to_owned(), "without `prices` nothing costs anything; set them");
+            return wrong(
+                "budget.money".to_owned(),
+                "without `prices` nothing costs anything; set them",
+            );
         }
         for (name, list) in &self.choices {
             if list.is_empty() {
@@ -342,12 +344,18 @@ impl TaskConfig {
             return wrong("languages", "it is empty; name at least one".to_owned());
         }
         if self.seed == SeedKind::Topic && !self.target_languages.is_empty() {
-            return wrong("target_languages", "only code can be turned into another language".to_owned());
+            return wrong(
+                "target_languages",
+                "only code can be turned into another language".to_owned(),
+            );
         }
         if let Some(missing) = self.choose.iter().find(|name| !config.choices.contains_key(*name)) {
             let known: Vec<&str> = config.choices.keys().map(String::as_str).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return wrong("choose", format!("there is no list `{missing}` in `choices`, which has: {known}"));
+            return wrong(
+                "choose",
+                format!("there is no list `{missing}` in `choices`, which has: {known}"),
+            );
         }
         if self.answer.is_empty() {
             return wrong("answer", "it is empty; name the parts of an answer".to_owned());
@@ -357,7 +365,11 @@ impl TaskConfig {
         }
         let has_sql = self.answer.values().any(|kind| *kind == PartKind::Sql);
         if has_sql && self.seed != SeedKind::Schema {
-            return wrong("answer", "a part that is `sql` needs a schema as the seed; for other SQL use `code`".to_owned());
+            return wrong(
+                "answer",
+                "a part that is `sql` needs a schema as the seed; for other SQL use `code`"
+                    .to_owned(),
+            );
         }
         if self.category == Category::TextToSql
             && self.answer.iter().filter(|(_, kind)| **kind == PartKind::Sql).count() != 1

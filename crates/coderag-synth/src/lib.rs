@@ -22,6 +22,7 @@
 //!     restart: false,
 //!     limit: None,
 //!     interrupt: &AtomicBool::new(false),
+//!     traffic: None,
 //!     progress: &Silent,
 //! };
 //! synthesize(&config, &context)?;

@@ -160,7 +160,8 @@ impl Maker<'_> {
         let response = self.asker.ask(&candidate.request)?;
         draft.answer = response.text;
         if response.finish_reason == FinishReason::Length {
-            let reason = format!("it was cut off after {} tokens", response.usage.completion_tokens);
+            let reason =
+                format!("it was cut off after {} tokens", response.usage.completion_tokens);
             return Err(No::Rejected(Gate::Answer, reason));
         }
         let mut parts = answer::parts(&draft.answer, &task.config.answer)
@@ -181,7 +182,8 @@ impl Maker<'_> {
                 .map_err(|reason| No::Rejected(Gate::Length, format!("the {name} has {reason}")))?;
         }
 
-        let sql = parts.iter().find(|(name, _)| task.config.answer.get(*name) == Some(&PartKind::Sql));
+        let sql =
+            parts.iter().find(|(name, _)| task.config.answer.get(*name) == Some(&PartKind::Sql));
         let query = match (sql, candidate.seed) {
             (Some((_, sql)), Seed::Schema(schema)) => {
                 Some(self.execute(schema, sql, &mut candidate.meta)?)
@@ -300,7 +302,8 @@ impl Maker<'_> {
         candidate: &mut Candidate<'_>,
     ) -> Result<(), No> {
         let settings = &self.config.gates.consistency;
-        let (Some(prompt), Some((databases, execution))) = (&self.prompts.consistency, &query.executed)
+        let (Some(prompt), Some((databases, execution))) =
+            (&self.prompts.consistency, &query.executed)
         else {
             return Ok(());
         };
@@ -328,8 +331,12 @@ impl Maker<'_> {
                     candidate.meta.insert("consistent_after".to_owned(), (attempt + 1).into());
                     return Ok(());
                 }
-                Ok(_) => reasons.push(format!("asked again, the model's `{sql}` returns something else")),
-                Err(reason) => reasons.push(format!("asked again, the model's `{sql}` fails: {reason}")),
+                Ok(_) => {
+                    reasons.push(format!("asked again, the model's `{sql}` returns something else"))
+                }
+                Err(reason) => {
+                    reasons.push(format!("asked again, the model's `{sql}` fails: {reason}"))
+                }
             }
         }
         Err(No::Rejected(Gate::Consistency, reasons.join("; ")))
@@ -384,7 +391,8 @@ impl Maker<'_> {
             .executed
             .and_then(|(databases, _)| databases.context_with_rows(CONTEXT_ROWS))
             .unwrap_or_else(|| schema.context.clone());
-        let features = parse_query(&query.sql).map(|query| Features::of(&query)).unwrap_or_default();
+        let features =
+            parse_query(&query.sql).map(|query| Features::of(&query)).unwrap_or_default();
         let (complexity, task_type) = (features.complexity(), features.task_type());
         Ok(GretelRow {
             // The row's number, which only the settlement knows.

@@ -1,5 +1,6 @@
 //! A task with all it needs, and the candidates that it makes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use coderag_core::{ChatRequest, Digest, Random};
@@ -61,6 +62,41 @@ pub(crate) struct Candidate<'a> {
     pub(crate) request: ChatRequest,
 }
 
+/// The variables of a task's prompt.
+pub(crate) fn variables(config: &TaskConfig) -> BTreeSet<String> {
+    let seed: &[&str] = match config.seed {
+        SeedKind::Topic => &["topic", "area"],
+        SeedKind::Code => &["code", "name", "docstring"],
+        SeedKind::Schema => &["context", "schema"],
+    };
+    let target: &[&str] = match config.target_languages.as_slice() {
+        [] => &[],
+        _ => &["target_language", "target_language_id"],
+    };
+    let names = seed.iter().chain(target).chain(&["language", "language_id"]);
+    names.map(|name| (*name).to_owned()).chain(config.choose.iter().cloned()).collect()
+}
+
+/// Refuses an anchor or a positive that cannot be made.
+pub(crate) fn check_pair(config: &TaskConfig) -> Result<()> {
+    let mut known = variables(config);
+    known.extend(config.answer.keys().cloned());
+    for (key, source) in [("anchor", &config.anchor), ("positive", &config.positive)] {
+        if let Some(problem) = template(config, key, source)?.unknown(&known) {
+            return Err(wrong(config, key, problem));
+        }
+    }
+    Ok(())
+}
+
+fn template(config: &TaskConfig, key: &str, source: &str) -> Result<Template> {
+    Template::parse(source.to_owned()).map_err(|error| wrong(config, key, error.to_string()))
+}
+
+fn wrong(config: &TaskConfig, key: &str, problem: String) -> Error {
+    Error::Setting { key: format!("{key}` of the task `{}", config.name), problem }
+}
+
 impl<'a> Task<'a> {
     /// Reads the prompt and orders the seeds.
     pub(crate) fn new(
@@ -69,17 +105,11 @@ impl<'a> Task<'a> {
         prompts: &Path,
         seeds: &'a Seeds,
     ) -> Result<Self> {
-        let wrong = |key: &str, problem: String| Error::Setting {
-            key: format!("{key}` of the task `{}", config.name),
-            problem,
-        };
-        let template = |key: &str, source: &str| {
-            Template::parse(source.to_owned()).map_err(|error| wrong(key, error.to_string()))
-        };
         let random = Digest::of(&config.name).seed();
         let mut seeds = seeds.of(config);
         if seeds.is_empty() {
-            return Err(wrong("seed", format!("there is no {}; see `seeds`", config.seed.name())));
+            let problem = format!("there is no {}; see `seeds`", config.seed.name());
+            return Err(wrong(config, "seed", problem));
         }
         Random::derived(run.seed, &[random]).shuffle(&mut seeds);
         let choices = config.choose.iter().filter_map(|name| {
@@ -89,8 +119,8 @@ impl<'a> Task<'a> {
         Ok(Self {
             config,
             prompt: Prompt::load(&prompts.join(&config.prompt))?,
-            anchor: template("anchor", &config.anchor)?,
-            positive: template("positive", &config.positive)?,
+            anchor: template(config, "anchor", &config.anchor)?,
+            positive: template(config, "positive", &config.positive)?,
             choices: choices.collect(),
             seeds,
             random: Random::derived(run.seed, &[random, 1]).next_u64(),
@@ -143,10 +173,9 @@ impl<'a> Task<'a> {
     /// The anchor and the positive of values that hold an answer's parts.
     pub(crate) fn pair(&self, values: &Values) -> Result<(String, String)> {
         let render = |key: &str, template: &Template| {
-            let text = template.render(values).map_err(|error| Error::Setting {
-                key: format!("{key}` of the task `{}", self.config.name),
-                problem: error.to_string(),
-            })?;
+            let text = template
+                .render(values)
+                .map_err(|error| wrong(self.config, key, error.to_string()))?;
             Ok::<_, Error>(text.trim().to_owned())
         };
         Ok((render("anchor", &self.anchor)?, render("positive", &self.positive)?))
@@ -207,10 +236,9 @@ impl Seed<'_> {
     /// What the templates see of it.
     fn values(&self) -> Values {
         let mut values = match self {
-            Self::Topic(seed) => values([
-                ("topic", seed.topic.as_str().into()),
-                ("area", seed.area.as_str().into()),
-            ]),
+            Self::Topic(seed) => {
+                values([("topic", seed.topic.as_str().into()), ("area", seed.area.as_str().into())])
+            }
             Self::Code(seed) => values([
                 ("code", seed.code.as_str().into()),
                 ("name", seed.name.as_str().into()),

@@ -194,12 +194,7 @@ impl Cache {
     }
 
     /// Puts tokens into the batch, after those of their sequence.
-    fn add(
-        &mut self,
-        sequence: usize,
-        tokens: &[LlamaToken],
-        output: bool,
-    ) -> Result<(), String> {
+    fn add(&mut self, sequence: usize, tokens: &[LlamaToken], output: bool) -> Result<(), String> {
         let id = i32::try_from(sequence).map_err(|error| error.to_string())?;
         for (position, &token) in (self.length(sequence)..).zip(tokens) {
             let position = i32::try_from(position).map_err(|error| error.to_string())?;

@@ -178,7 +178,8 @@ impl Worker {
             }
         }
         // Each gap between sequences takes a token, too.
-        let taken = if self.cache.parallel() == 1 { answering.len() } else { self.cache.parallel() };
+        let taken =
+            if self.cache.parallel() == 1 { answering.len() } else { self.cache.parallel() };
         let mut room = self.cache.batch_tokens().saturating_sub(taken);
         for (index, mut part) in reading {
             part.tokens = part.tokens.get(..room).unwrap_or(part.tokens);

@@ -113,7 +113,8 @@ impl<'a> Asker<'a> {
                 let reason = chain(&error);
                 tracing::warn!("a request failed: {reason}");
                 let failures = 1 + self.failures_in_a_row.fetch_add(1, Ordering::Relaxed);
-                if failures >= self.most_failures_in_a_row && !self.interrupt.load(Ordering::Relaxed)
+                if failures >= self.most_failures_in_a_row
+                    && !self.interrupt.load(Ordering::Relaxed)
                 {
                     self.stop(Stop::Failed(Error::ModelFails { failures, source: error }));
                 }

@@ -52,7 +52,8 @@ impl<T> Shards<T> {
         if !self.rows.is_empty() {
             self.write()?;
         }
-        let kept: BTreeSet<PathBuf> = self.files.iter().map(|file| self.run.join(&file.path)).collect();
+        let kept: BTreeSet<PathBuf> =
+            self.files.iter().map(|file| self.run.join(&file.path)).collect();
         let folder = self.run.join(self.name);
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(self.files),

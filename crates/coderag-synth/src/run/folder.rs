@@ -90,13 +90,13 @@ impl RunFolder {
     }
 
     /// Records what the run is made from. Where that changed since an earlier call, the rows of then are removed,
-    /// as others will be made; the answers stay.
+    /// as others will be made; the answers stay. Returns whether nothing changed.
     pub(super) fn begin(
         &self,
         config: &SynthConfig,
         model: &str,
         prompts: &BTreeMap<String, Digest>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut record = RunRecord {
             format_version: RunRecord::FORMAT_VERSION,
             coderag_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -105,9 +105,11 @@ impl RunFolder {
             prompts: prompts.clone(),
             config: config.clone(),
         };
+        let mut is_as_before = false;
         if self.path.join(RECORD).is_file() {
             let earlier = self.record()?;
-            if !earlier.makes_the_same(&record) {
+            is_as_before = earlier.makes_the_same(&record);
+            if !is_as_before {
                 tracing::warn!(
                     "the settings or prompts changed since the run in {} began; its rows are made anew, with the answers that it has where the same is asked",
                     self.path.display()
@@ -116,7 +118,8 @@ impl RunFolder {
             }
             record.started = earlier.started;
         }
-        write_json(&self.path.join(RECORD), &record)
+        write_json(&self.path.join(RECORD), &record)?;
+        Ok(is_as_before)
     }
 
     pub(super) fn record(&self) -> Result<RunRecord> {

@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use coderag_core::{ChatModel, Embedder, Message, Progress, Unit};
+use coderag_llm::Traffic;
 
 pub use self::folder::{RunRecord, read_manifest};
 
@@ -29,7 +30,7 @@ use crate::output::Manifest;
 use crate::prompt::Prompt;
 use crate::seed::schema::SchemaSeeds;
 use crate::seed::{CodeSeedConfig, code, topic};
-use crate::task::{Seeds, Task};
+use crate::task::{Seeds, Task, check_pair, variables};
 use crate::{CodeLanguage, Error, Result};
 
 /// How many candidates may be begun before the first of them is counted, for each request in flight.
@@ -49,6 +50,8 @@ pub struct RunContext<'a> {
     pub limit: Option<usize>,
     /// Set to stop.
     pub interrupt: &'a AtomicBool,
+    /// What has happened to requests on the way to an endpoint and back; none for a model in this process.
+    pub traffic: Option<&'a dyn Fn() -> Traffic>,
     /// Receives the progress.
     pub progress: &'a dyn Progress,
 }
@@ -81,7 +84,10 @@ pub fn synthesize(config: &SynthConfig, context: &RunContext<'_>) -> Result<Outc
         let _task = context.progress.task("reading the evaluation sets", None, Unit::Items);
         Contamination::read(&config.gates.contamination, context.embedder)?
     };
-    folder.begin(config, context.model.name(), &prompts.digests())?;
+    let is_as_before = folder.begin(config, context.model.name(), &prompts.digests())?;
+    if let Some(manifest) = folder.manifest()?.filter(|it| it.finished && is_as_before) {
+        return Ok(Outcome::Finished(Box::new(manifest)));
+    }
     let responses = Responses::open(&folder.responses())?;
     let asker =
         Asker::new(context.model, responses, &config.requests, &config.budget, context.interrupt);
@@ -104,7 +110,7 @@ pub fn synthesize(config: &SynthConfig, context: &RunContext<'_>) -> Result<Outc
     settle(&maker, &mut settlement, config.requests.in_flight)?;
     let stop = asker.finish()?;
     let finished = stop.is_none();
-    let manifest = settlement.finish(&seeds, &contamination, &asker, finished)?;
+    let manifest = settlement.finish(&seeds, &contamination, &asker, context.traffic, finished)?;
     match stop {
         None => Ok(Outcome::Finished(Box::new(manifest))),
         Some(stop) => ended(stop, &folder, || Ok(Some(manifest))),
@@ -135,8 +141,7 @@ pub fn preview(
 
 /// Has threads make candidates, and counts those in order.
 fn settle(maker: &Maker<'_>, settlement: &mut Settlement<'_>, in_flight: usize) -> Result<()> {
-    let rounds = Rounds::new(maker.tasks.len());
-    let schedule = Schedule::new(rounds.clone(), in_flight * AHEAD);
+    let schedule = Schedule::new(settlement.wanted(), in_flight * AHEAD);
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..in_flight {
@@ -153,7 +158,7 @@ fn settle(maker: &Maker<'_>, settlement: &mut Settlement<'_>, in_flight: usize) 
             });
         }
         drop(sender);
-        let result = count(receiver, rounds, &schedule, settlement);
+        let result = count(&receiver, maker.tasks.len(), &schedule, settlement);
         schedule.close();
         result
     })
@@ -163,52 +168,39 @@ fn settle(maker: &Maker<'_>, settlement: &mut Settlement<'_>, in_flight: usize) 
 type Sent = ((u64, usize), Result<Made>);
 
 fn count(
-    receiver: mpsc::Receiver<Sent>,
-    mut rounds: Rounds,
+    receiver: &mpsc::Receiver<Sent>,
+    tasks: usize,
     schedule: &Schedule,
     settlement: &mut Settlement<'_>,
 ) -> Result<()> {
+    let mut rounds = Rounds::new(tasks);
     let mut waiting: BTreeMap<(u64, usize), Made> = BTreeMap::new();
-    let mut complete = true;
-    'rounds: while let Some((task, number)) = rounds.next() {
+    while let Some((task, number)) = rounds.next() {
         let made = loop {
             if let Some(made) = waiting.remove(&(number, task)) {
-                break made;
+                break Some(made);
             }
-            // All threads have ended, because nothing more is asked.
-            let Ok((place, made)) = receiver.recv() else {
-                complete = false;
-                break 'rounds;
-            };
-            match made? {
-                Made::Stopped => {
-                    schedule.close();
-                    schedule.counted();
-                }
-                // It was begun before its task was found to be finished.
-                _ if rounds.is_finished(place.1) => schedule.counted(),
-                made => {
-                    waiting.insert(place, made);
-                }
+            match receiver.recv() {
+                Ok((_, Ok(Made::Stopped))) => schedule.close(),
+                Ok((place, made)) => drop(waiting.insert(place, made?)),
+                // All threads have ended, because nothing more is asked.
+                Err(_) => break None,
             }
         };
-        schedule.counted();
-        if settlement.settle(task, number, made)? {
+        let Some(made) = made else { break };
+        let settled = settlement.settle(task, number, made)?;
+        schedule.counted(task, settled.is_row);
+        if settled.is_last {
             rounds.finish(task);
-            schedule.finish(task);
-            let dropped = waiting.extract_if(.., |place, _| place.1 == task).count();
-            (0..dropped).for_each(|_| schedule.counted());
         }
         if settlement.is_full() {
             return Ok(());
         }
     }
-    if !complete {
-        // What was made after the first gap; the call that goes on fills the gap.
-        for ((number, task), made) in waiting {
-            if !rounds.is_finished(task) && settlement.settle(task, number, made)? {
-                rounds.finish(task);
-            }
+    // What was made after the first gap; the call that goes on fills the gap.
+    for ((number, task), made) in waiting {
+        if !rounds.is_finished(task) && settlement.settle(task, number, made)?.is_last {
+            rounds.finish(task);
         }
     }
     Ok(())
@@ -233,7 +225,7 @@ fn ended(
 
 /// All prompts of a run.
 struct Prompts {
-    tasks: Vec<(String, Prompt)>,
+    tasks: Vec<Prompt>,
     topics: Option<Prompt>,
     gates: GatePrompts,
 }
@@ -241,7 +233,10 @@ struct Prompts {
 impl Prompts {
     fn load(config: &SynthConfig) -> Result<Self> {
         let load = |task: &TaskConfig| {
-            Ok((task.name.clone(), Prompt::load(&config.prompts.join(&task.prompt))?))
+            let prompt = Prompt::load(&config.prompts.join(&task.prompt))?;
+            prompt.check(&variables(task))?;
+            check_pair(task)?;
+            Ok(prompt)
         };
         let topics = (!topic_languages(config).is_empty())
             .then(|| Prompt::load(&config.prompts.join(&config.seeds.topics.prompt)))
@@ -255,8 +250,7 @@ impl Prompts {
 
     /// The digests of all files by their paths.
     fn digests(&self) -> BTreeMap<String, coderag_core::Digest> {
-        let tasks = self.tasks.iter().map(|(_, prompt)| prompt);
-        let all = tasks.chain(&self.topics).chain(self.gates.all());
+        let all = self.tasks.iter().chain(&self.topics).chain(self.gates.all());
         all.map(|prompt| (prompt.path().display().to_string(), prompt.digest())).collect()
     }
 }
@@ -280,8 +274,10 @@ fn read_seeds(config: &SynthConfig, progress: &dyn Progress) -> Result<Seeds> {
     let mut seeds = Seeds::default();
     let wants = |kind| config.tasks.iter().any(|task| task.seed == kind);
     if wants(SeedKind::Code) {
-        let settings =
-            CodeSeedConfig { languages: languages(config, SeedKind::Code), ..config.seeds.code.clone() };
+        let settings = CodeSeedConfig {
+            languages: languages(config, SeedKind::Code),
+            ..config.seeds.code.clone()
+        };
         (seeds.code, seeds.code_summary) = code::collect(&settings, progress)?;
     }
     if wants(SeedKind::Schema) {
@@ -303,7 +299,8 @@ fn ask_topics(
     if settings.areas.is_empty() {
         return Err(Error::Setting {
             key: "seeds.topics.areas".to_owned(),
-            problem: "it is empty, and a task starts from topics; name at least one area".to_owned(),
+            problem: "it is empty, and a task starts from topics; name at least one area"
+                .to_owned(),
         });
     }
     let total = (settings.areas.len() * languages.len()) as u64;

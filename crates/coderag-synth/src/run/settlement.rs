@@ -1,22 +1,31 @@
 use std::collections::BTreeMap;
 
 use coderag_core::{ProgressTask, Unit};
+use coderag_llm::Traffic;
 use serde_json::{Value, json};
 
 use super::RunContext;
 use super::folder::{RunFolder, now};
+use super::schedule::Wanted;
 use crate::Result;
 use crate::asking::Asker;
 use crate::config::{Category, SynthConfig};
 use crate::gate::contamination::Contamination;
 use crate::gate::duplicates::{Content, Duplicate, Duplicates};
 use crate::making::Made;
-use crate::output::{
-    Call, GRETEL, Manifest, PAIRS, REJECTED, Shards, TaskCounts, pairs, rejected,
-};
+use crate::output::{Call, GRETEL, Manifest, PAIRS, REJECTED, Shards, TaskCounts, pairs, rejected};
 use crate::row::{Gate, RejectedRow, Row};
 use crate::sql::gretel::{GretelRow, record_batch};
 use crate::task::Seeds;
+
+/// What counting a candidate came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
+    /// Whether it became a row.
+    pub(super) is_row: bool,
+    /// Whether its task makes no more.
+    pub(super) is_last: bool,
+}
 
 /// Counts candidates in their order, and writes what they became.
 pub(super) struct Settlement<'a> {
@@ -77,11 +86,28 @@ impl<'a> Settlement<'a> {
         self.limit.is_some_and(|limit| self.pairs.len() >= limit)
     }
 
-    /// Counts a candidate; true when its task makes no more.
-    pub(super) fn settle(&mut self, task: usize, number: u64, made: Made) -> Result<bool> {
-        let Some(duplicates) = self.duplicates.get_mut(task) else { return Ok(true) };
-        let Some(counts) = self.tasks.get_mut(task) else { return Ok(true) };
+    /// What each task has to do.
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
+        let most = u64::from(self.config.candidates_per_row);
+        let wanted = |task: &TaskCounts| Wanted::new(task.wanted, task.wanted.saturating_mul(most));
+        self.tasks.iter().map(wanted).collect()
+    }
+
+    /// Whether a task has its rows, or can make no more.
+    fn is_over(&self, task: &TaskCounts) -> bool {
+        let most = task.wanted.saturating_mul(self.config.candidates_per_row.into());
+        task.accepted >= task.wanted || (task.candidates >= most && task.failed == 0)
+    }
+
+    /// Counts a candidate.
+    pub(super) fn settle(&mut self, task: usize, number: u64, made: Made) -> Result<Settled> {
+        let (Some(duplicates), Some(counts)) =
+            (self.duplicates.get_mut(task), self.tasks.get_mut(task))
+        else {
+            return Ok(Settled { is_row: false, is_last: true });
+        };
         counts.candidates += 1;
+        let before = counts.accepted;
         match made {
             Made::Row(row) => match duplicates.find(anchor(&row), positive(&row)) {
                 Some(duplicate) => {
@@ -111,10 +137,10 @@ impl<'a> Settlement<'a> {
             }
             Made::Stopped => counts.failed += 1,
         }
-        let counts = &self.tasks[task];
+        let is_row = counts.accepted > before;
         let most = counts.wanted.saturating_mul(self.config.candidates_per_row.into());
-        let finished = counts.accepted >= counts.wanted || number + 1 >= most;
-        if finished && counts.accepted < counts.wanted {
+        let is_last = counts.accepted >= counts.wanted || number + 1 >= most;
+        if is_last && counts.accepted < counts.wanted {
             tracing::warn!(
                 "the task `{}` ends with {} of {} rows after {} candidates",
                 counts.name,
@@ -127,7 +153,7 @@ impl<'a> Settlement<'a> {
         let failed: u64 = self.tasks.iter().map(|task| task.failed).sum();
         let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
         self.progress.describe(&format!("{rejected} rejected{failed}"));
-        Ok(finished)
+        Ok(Settled { is_row, is_last })
     }
 
     /// Writes what is left, and what was made by what.
@@ -136,9 +162,11 @@ impl<'a> Settlement<'a> {
         seeds: &Seeds,
         contamination: &Contamination<'_>,
         asker: &Asker<'_>,
+        traffic: Option<&dyn Fn() -> Traffic>,
         finished: bool,
     ) -> Result<Manifest> {
         let accepted = self.pairs.len();
+        let finished = finished && self.tasks.iter().all(|task| self.is_over(task));
         // A call that stopped before it had counted again what an earlier one had made leaves that as it is.
         if !finished
             && let Some(earlier) = self.earlier.as_ref().filter(|it| it.accepted() > accepted)
@@ -170,7 +198,7 @@ impl<'a> Settlement<'a> {
             requests: accounts.of_run(),
             money: accounts.money(),
             calls,
-            traffic: Value::Null,
+            traffic: traffic.map_or(Value::Null, |traffic| json!(traffic())),
             files,
         };
         self.folder.write_manifest(&manifest)?;
@@ -206,7 +234,19 @@ fn turned_away(row: Row, duplicate: Duplicate) -> RejectedRow {
     let gate = if duplicate.exact { Gate::ExactDuplicate } else { Gate::NearDuplicate };
     let Duplicate { of, similarity, .. } = duplicate;
     let reason = format!("{task}-{of:06} is the same to {:.0} %", 100.0 * similarity);
-    RejectedRow { id, task, category, gate, reason, anchor, positive, answer, language, source, meta }
+    RejectedRow {
+        id,
+        task,
+        category,
+        gate,
+        reason,
+        anchor,
+        positive,
+        answer,
+        language,
+        source,
+        meta,
+    }
 }
 
 /// Counts what gates noticed about a row.

@@ -123,8 +123,9 @@ fn requests<'a>(
     settings: &'a TopicSettings,
     languages: &[CodeLanguage],
 ) -> Vec<(CodeLanguage, &'a String)> {
-    let of_area =
-        |area: &'a String| languages.iter().map(move |language| (*language, area)).collect::<Vec<_>>();
+    let of_area = |area: &'a String| {
+        languages.iter().map(move |language| (*language, area)).collect::<Vec<_>>()
+    };
     settings.areas.iter().flat_map(of_area).collect()
 }
 

@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, FunctionArguments, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor,
-    Visit as _, Visitor,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, Visit as _, Visitor,
 };
 
 use super::comparisons::constraint;

@@ -1,7 +1,5 @@
 //! Databases made from schemas, and what SQL does on them.
 
-
-
 pub(crate) mod classify;
 mod comparisons;
 pub(crate) mod database;

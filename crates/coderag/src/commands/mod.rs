@@ -3,10 +3,10 @@
 pub(crate) mod embed;
 pub(crate) mod eval;
 pub(crate) mod index;
+pub(crate) mod interrupt;
 pub(crate) mod language_model;
 pub(crate) mod mine;
 pub(crate) mod models;
-pub(crate) mod interrupt;
 pub(crate) mod sql;
 pub(crate) mod synth;
 pub(crate) mod train;

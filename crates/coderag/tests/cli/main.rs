@@ -11,5 +11,6 @@ mod mine;
 #[path = "../../../coderag-llm/tests/mock_server/mod.rs"]
 mod mock_server;
 mod program;
+mod synth;
 mod synth_inspect;
 mod train;

@@ -78,7 +78,7 @@ impl Default for CodeSeedConfig {
 
 /// A function to start from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CodeSeed {
+pub(crate) struct CodeSeed {
     /// The language.
     pub language: CodeLanguage,
     /// The name of the repository's folder or of the Python distribution: `requests-2.32.3`.
@@ -99,7 +99,7 @@ pub struct CodeSeed {
 
 /// What was found and what of it was not used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CodeSeedSummary {
+pub(crate) struct CodeSeedSummary {
     /// The source files in the languages asked for.
     pub files: usize,
     /// The files not used, by reason.

@@ -2,9 +2,12 @@
 
 mod inspect;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use anyhow::{Context as _, Result};
-use coderag_core::{ChatModel, Progress as _, Role, Unit};
-use coderag_llm::{Endpoint, EndpointConfig, GgufModel};
+use coderag_core::{Progress as _, Role, Unit};
+use coderag_llm::{Endpoint, EndpointConfig, GgufModel, GgufOptions};
 use coderag_synth::config::ModelConfig;
 use coderag_synth::{Manifest, Outcome, RunContext, SynthConfig, preview, synthesize};
 
@@ -35,14 +38,22 @@ fn make(session: &Session, arguments: &SynthRunArguments) -> Result<()> {
         Some(name) => Some(session.encoder(name, None)?),
         None => None,
     };
-    let model = open(session, &config)?;
+    let model = Model::open(session, &config, &interrupt)?;
+    let traffic = match &model {
+        Model::Endpoint(endpoint) => Some(|| endpoint.traffic()),
+        Model::Gguf(_) => None,
+    };
     let context = RunContext {
-        model: &*model,
+        model: match &model {
+            Model::Endpoint(endpoint) => &**endpoint,
+            Model::Gguf(model) => &**model,
+        },
         embedder: embedder.as_ref().map(|embedder| embedder as _),
         output: folder,
         restart: arguments.restart,
         limit: arguments.limit,
         interrupt: &interrupt,
+        traffic: traffic.as_ref().map(|traffic| traffic as _),
         progress: &session.progress,
     };
     let (manifest, stopped) = match synthesize(&config, &context)? {
@@ -77,15 +88,24 @@ fn override_model(model: &mut ModelConfig, arguments: &SynthRunArguments) {
     }
 }
 
-fn open(session: &Session, config: &SynthConfig) -> Result<Box<dyn ChatModel>> {
-    if let Some(endpoint) = &config.model.endpoint {
-        return Ok(Box::new(Endpoint::new(endpoint.clone())?));
+/// The model that writes.
+enum Model {
+    Endpoint(Box<Endpoint>),
+    Gguf(Box<GgufModel>),
+}
+
+impl Model {
+    fn open(session: &Session, config: &SynthConfig, interrupt: &Arc<AtomicBool>) -> Result<Self> {
+        if let Some(endpoint) = &config.model.endpoint {
+            let endpoint = Endpoint::new(endpoint.clone())?.interrupted_by(interrupt.clone());
+            return Ok(Self::Endpoint(Box::new(endpoint)));
+        }
+        let _task = session.progress.task("loading the language model", None, Unit::Items);
+        let path = session.locate(&config.model.name)?;
+        let threads = u32::try_from(session.threads)?;
+        let options = GgufOptions { threads, ..config.model.gguf };
+        Ok(Self::Gguf(Box::new(GgufModel::load(&path, options)?)))
     }
-    let _task = session.progress.task("loading the language model", None, Unit::Items);
-    let path = session.locate(&config.model.name)?;
-    let threads = u32::try_from(session.threads)?;
-    let options = coderag_llm::GgufOptions { threads, ..config.model.gguf };
-    Ok(Box::new(GgufModel::load(&path, options)?))
 }
 
 fn show_prompts(session: &Session, config: &SynthConfig) -> Result<()> {
@@ -97,7 +117,10 @@ fn show_prompts(session: &Session, config: &SynthConfig) -> Result<()> {
                 Role::User => "user",
                 Role::Assistant => "assistant",
             };
-            output::line(format_args!("---- {role} ----\n{}", output::printable(&message.content)))?;
+            output::line(format_args!(
+                "---- {role} ----\n{}",
+                output::printable(&message.content)
+            ))?;
         }
         output::line("")?;
     }
