@@ -326,7 +326,7 @@ fn write_limits(text: &mut String, manifest: &Manifest) -> fmt::Result {
     if empty > 0 {
         writeln!(
             text,
-            "- The SQL of {} rows returned nothing; their `meta` says so.",
+            "- Rows whose SQL returned nothing: {}; their `meta` says so.",
             count(empty)
         )?;
     }

@@ -86,7 +86,7 @@ fn counts_licences_and_settings_are_told_and_folders_are_not() {
         "| `MIT` | 7 |",
         "| `text_to_sql` | text_to_sql | schemas of databases | `text_to_sql.md` | 0.8 | 0.95 | 512 |",
         "Seeds: 0 topics, 40 functions, 2 schemas.",
-        "- The SQL of 1 rows returned nothing; their `meta` says so.",
+        "- Rows whose SQL returned nothing: 1; their `meta` says so.",
     ] {
         assert!(card.lines().any(|it| it == line), "{line}\n{card}");
     }

@@ -297,7 +297,7 @@ mod tests {
             "{error}"
         );
 
-        fs::copy(run.path().join("rejected/part-00000.parquet"), &second).unwrap();
+        fs::copy(run.path().join("rejected/part-00001.parquet"), &second).unwrap();
         let error = first_error(&run);
         assert!(error.contains("part-00001.parquet"), "{error}");
         assert!(error.contains("rows, and the manifest counts"), "{error}");
