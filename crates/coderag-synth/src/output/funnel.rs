@@ -95,7 +95,7 @@ mod tests {
             }
         }
         let rejected: u64 = manifest.funnel().iter().map(|counts| counts.rejected).sum();
-        assert_eq!(rejected, manifest.rejected().values().sum());
+        assert_eq!(rejected, manifest.rejected().values().sum::<u64>());
     }
 
     #[test]

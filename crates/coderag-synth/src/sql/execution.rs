@@ -357,7 +357,7 @@ mod tests {
             asked += 1;
             let start = std::time::Instant::now();
             let databases =
-                Databases::generated(&schema, &[&sql], &ExecutionConfig::default(), 7).unwrap();
+                Databases::generated(&schema, &[&sql], &ExecutionSettings::default(), 7).unwrap();
             building += start.elapsed();
             let Ok(gold) = databases.run(&sql).unwrap() else { continue };
             run += 1;
