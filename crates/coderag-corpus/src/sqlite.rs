@@ -272,7 +272,7 @@ fn rows(connection: &Connection, table: &str, sample: SampleRows) -> rusqlite::R
 /// The first rows of a table as INSERT statements, one a line.
 fn inserts(connection: &Connection, table: &str, sample: SampleRows) -> rusqlite::Result<String> {
     let mut statement = connection.prepare(&first_rows(table, sample))?;
-    let names: Vec<String> = statement.column_names().into_iter().map(quoted).collect();
+    let names: Vec<String> = statement.column_names().map(quoted).collect();
     let mut rows = statement.query([])?;
     let mut script = String::new();
     while let Some(row) = rows.next()? {

@@ -193,7 +193,9 @@ impl Maker<'_> {
         if let Some(leak) = self.contamination.check(&[anchor, positive])? {
             return Err(No::Rejected(Gate::Contamination, leak.to_string()));
         }
-        if let (Some(query), Seed::Schema(schema)) = (&query, candidate.seed) {
+        if let (Some(query), Seed::Schema(schema)) = (&query, candidate.seed)
+            && task.config.category == Category::TextToSql
+        {
             self.repeat(schema, anchor, query, candidate)?;
         }
         self.label(task, candidate, anchor, positive)?;

@@ -85,11 +85,11 @@ fn write_metadata(text: &mut String, manifest: &Manifest, configs: &[&Config]) -
 /// The hub's name for so many rows.
 fn size_category(rows: u64) -> &'static str {
     match rows {
-        ..1_000 => "n<1K",
-        ..10_000 => "1K<n<10K",
-        ..100_000 => "10K<n<100K",
-        ..1_000_000 => "100K<n<1M",
-        ..10_000_000 => "1M<n<10M",
+        0..1_000 => "n<1K",
+        1_000..10_000 => "1K<n<10K",
+        10_000..100_000 => "10K<n<100K",
+        100_000..1_000_000 => "100K<n<1M",
+        1_000_000..10_000_000 => "1M<n<10M",
         _ => "10M<n<100M",
     }
 }

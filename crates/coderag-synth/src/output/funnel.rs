@@ -63,10 +63,8 @@ fn meets(config: &SynthConfig, task: &TaskConfig, gate: Gate) -> bool {
         Gate::Syntax => gates.syntax && has(&[PartKind::Code, PartKind::Sql]),
         Gate::Execution => runs,
         Gate::Contamination => !gates.contamination.sets.is_empty(),
-        // The prompt that asks again is there for text to SQL alone.
         Gate::Consistency => {
-            let asks = config.tasks.iter().any(|task| task.category == Category::TextToSql);
-            runs && gates.consistency.enabled && asks
+            runs && gates.consistency.enabled && task.category == Category::TextToSql
         }
         Gate::Label => {
             gates.label.enabled

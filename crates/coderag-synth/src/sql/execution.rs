@@ -190,6 +190,7 @@ fn rounded(rows: &[Vec<Value>]) -> Vec<Vec<Value>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::print_stdout, reason = "says what was found, and what was skipped")]
 mod tests {
     use super::*;
 
@@ -362,18 +363,13 @@ mod tests {
             let Ok(gold) = databases.run(&sql).unwrap() else { continue };
             run += 1;
             if gold.is_empty() {
-                println!("empty on {database}: {sql}");
                 continue;
             }
             found += 1;
             for mutant in mutants(&sql) {
                 if let Ok(result) = databases.run(&mutant).unwrap() {
                     mutants_run += 1;
-                    if gold.agrees_with(&result) {
-                        println!("the same on {database}: {sql}\n  {mutant}");
-                    } else {
-                        caught += 1;
-                    }
+                    caught += usize::from(!gold.agrees_with(&result));
                 }
             }
         }
