@@ -106,9 +106,14 @@ impl<'a> Task<'a> {
         seeds: &'a Seeds,
     ) -> Result<Self> {
         let random = Digest::of(&config.name).seed();
-        let mut seeds = seeds.of(config);
+        let all = seeds;
+        let mut seeds = all.of(config);
         if seeds.is_empty() {
-            let problem = format!("there is no {}; see `seeds`", config.seed.name());
+            let problem = format!(
+                "there is no {}; see `seeds`, of which there were: {}",
+                config.seed.name(),
+                all.found(config.seed)
+            );
             return Err(wrong(config, "seed", problem));
         }
         Random::derived(run.seed, &[random]).shuffle(&mut seeds);
@@ -183,6 +188,15 @@ impl<'a> Task<'a> {
 }
 
 impl Seeds {
+    /// What was found, and what of it was not used for what reason.
+    fn found(&self, kind: SeedKind) -> Value {
+        match kind {
+            SeedKind::Topic => self.topics.len().into(),
+            SeedKind::Code => json!(self.code_summary),
+            SeedKind::Schema => self.schemas.summary(),
+        }
+    }
+
     fn of<'a>(&'a self, task: &TaskConfig) -> Vec<Seed<'a>> {
         let spoken = |language: &CodeLanguage| task.languages.contains(language);
         match task.seed {
