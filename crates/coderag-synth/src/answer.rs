@@ -66,7 +66,8 @@ fn sections<'a>(answer: &str, wanted: &'a BTreeMap<String, PartKind>) -> BTreeMa
             section.push('\n');
             section.push_str(line);
         }
-        in_fence ^= line.trim_start().starts_with(FENCE);
+        // A block on one line is closed again.
+        in_fence ^= line.matches(FENCE).count() % 2 == 1;
     }
     sections
 }
@@ -169,6 +170,13 @@ mod tests {
         let answer = "Code:\n```yaml\nquestion: 1\n```\nQuestion: Why?";
         let taken = take(answer, &[("question", Text), ("code", Code)]).unwrap();
         assert_eq!(taken, ["Why?", "question: 1"]);
+    }
+
+    #[test]
+    fn a_block_on_one_line_is_closed() {
+        let answer = "SQL:\n```SELECT 1```\nQuestion: Why?";
+        let taken = take(answer, &[("question", Text), ("sql", Sql)]).unwrap();
+        assert_eq!(taken, ["Why?", "SELECT 1"]);
     }
 
     #[test]

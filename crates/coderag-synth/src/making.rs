@@ -14,7 +14,7 @@ use crate::prompt::{Prompt, values};
 use crate::row::{Gate, RejectedRow, Row};
 use crate::seed::schema::SchemaSeed;
 use crate::sql::classify::{Features, Flaw};
-use crate::sql::execution::{Databases, Execution};
+use crate::sql::execution::Databases;
 use crate::sql::gretel::GretelRow;
 use crate::sql::schema::Schema;
 use crate::sql::statement::parse_query;
@@ -117,7 +117,10 @@ impl Maker<'_> {
         let result = self.pass(task, &mut candidate, &mut draft);
         let Candidate { id, language, source, meta, .. } = candidate;
         let (name, category) = (task.config.name.clone(), task.config.category);
-        let Draft { answer, anchor, positive } = draft;
+        let Draft { mut answer, anchor, positive } = draft;
+        if self.config.gates.secrets {
+            answer = secrets::scrub(&answer).text;
+        }
         Ok(match result {
             Ok(gretel) => Made::Row(Box::new(Row {
                 id,
@@ -177,11 +180,16 @@ impl Maker<'_> {
         for (name, text, limits) in
             [("anchor", anchor, length.anchor), ("positive", positive, length.positive)]
         {
-            limits
-                .check(text)
-                .map_err(|reason| No::Rejected(Gate::Length, format!("the {name} has {reason}")))?;
+            if length.enabled {
+                let reject =
+                    |reason| No::Rejected(Gate::Length, format!("the {name} has {reason}"));
+                limits.check(text).map_err(reject)?;
+            }
         }
 
+        if let Some(leak) = self.contamination.check(&[anchor, positive])? {
+            return Err(No::Rejected(Gate::Contamination, leak.to_string()));
+        }
         let sql =
             parts.iter().find(|(name, _)| task.config.answer.get(*name) == Some(&PartKind::Sql));
         let query = match (sql, candidate.seed) {
@@ -190,9 +198,6 @@ impl Maker<'_> {
             }
             _ => None,
         };
-        if let Some(leak) = self.contamination.check(&[anchor, positive])? {
-            return Err(No::Rejected(Gate::Contamination, leak.to_string()));
-        }
         if let (Some(query), Seed::Schema(schema)) = (&query, candidate.seed)
             && task.config.category == Category::TextToSql
         {
@@ -267,14 +272,10 @@ impl Maker<'_> {
         let sql = sql.trim().trim_end_matches(';').trim_end().to_owned();
         let settings = &self.config.gates.execution;
         if !settings.enabled {
-            return Ok(Query { sql, executed: None });
+            return Ok(Query { sql, context: None, is_empty: true });
         }
         let reject = |reason: String| No::Rejected(Gate::Execution, reason);
-        let tables = Schema::parse(&schema.context).map_err(reject)?;
-        let databases = match &schema.database {
-            Some(path) => Databases::live(path, &tables, &settings.limits)?,
-            None => Databases::generated(&tables, &[&sql], settings, self.config.seed)?,
-        };
+        let databases = self.databases(schema, &[&sql])?;
         let execution = databases.run(&sql)?.map_err(|reason| reject(reason.to_string()))?;
         let empty = execution.is_empty();
         if empty && settings.reject_empty {
@@ -286,13 +287,30 @@ impl Maker<'_> {
         meta.insert("tables".to_owned(), json!(execution.tables_used()));
         if let Ok(query) = parse_query(&sql) {
             let features = Features::of(&query);
+            // What such a statement returns says nothing about it.
+            let is_vain = |flaw: &&Flaw| matches!(flaw, Flaw::Unrepeatable(_) | Flaw::Constant);
+            if let Some(flaw) = features.flaws.iter().find(is_vain) {
+                return Err(reject(flaw.to_string()));
+            }
             meta.insert("measured_complexity".to_owned(), features.level().to_string().into());
             if !features.flaws.is_empty() {
                 let flaws: Vec<String> = features.flaws.iter().map(Flaw::to_string).collect();
                 meta.insert("sql_flaws".to_owned(), json!(flaws));
             }
         }
-        Ok(Query { sql, executed: Some((databases, execution)) })
+        let context = databases.context_with_rows(CONTEXT_ROWS);
+        Ok(Query { sql, context, is_empty: empty })
+    }
+
+    /// The databases that these statements run on.
+    fn databases(&self, schema: &SchemaSeed, statements: &[&str]) -> Result<Databases, No> {
+        let settings = &self.config.gates.execution;
+        let tables = Schema::parse(&schema.context)
+            .map_err(|reason| No::Rejected(Gate::Execution, reason))?;
+        Ok(match &schema.database {
+            Some(path) => Databases::live(path, &tables, &settings.limits)?,
+            None => Databases::generated(&tables, statements, settings, self.config.seed)?,
+        })
     }
 
     /// Has the model answer the question, which must give the result of the query.
@@ -304,11 +322,11 @@ impl Maker<'_> {
         candidate: &mut Candidate<'_>,
     ) -> Result<(), No> {
         let settings = &self.config.gates.consistency;
-        let (Some(prompt), Some((databases, execution))) =
-            (&self.prompts.consistency, &query.executed)
-        else {
-            return Ok(());
-        };
+        let Some(prompt) = &self.prompts.consistency else { return Ok(()) };
+        if query.is_empty {
+            let reason = "two results without rows tell nothing".to_owned();
+            return Err(No::Rejected(Gate::Consistency, reason));
+        }
         let mut reasons = Vec::new();
         for attempt in 0..settings.attempts {
             // The first answer is the most probable one, further ones vary.
@@ -328,15 +346,18 @@ impl Maker<'_> {
                 reasons.push("asked again, the model gave no single statement".to_owned());
                 continue;
             };
-            match databases.run(&sql)? {
-                Ok(again) if execution.agrees_with(&again) => {
+            // With the values that either statement compares with. The databases do not outlast the comparison,
+            // as a process that is killed while it asks would leave them behind.
+            let databases = self.databases(schema, &[&query.sql, &sql])?;
+            match (databases.run(&query.sql)?, databases.run(&sql)?) {
+                (Ok(first), Ok(again)) if first.agrees_with(&again) => {
                     candidate.meta.insert("consistent_after".to_owned(), (attempt + 1).into());
                     return Ok(());
                 }
-                Ok(_) => {
+                (_, Ok(_)) => {
                     reasons.push(format!("asked again, the model's `{sql}` returns something else"))
                 }
-                Err(reason) => {
+                (_, Err(reason)) => {
                     reasons.push(format!("asked again, the model's `{sql}` fails: {reason}"))
                 }
             }
@@ -389,10 +410,7 @@ impl Maker<'_> {
         query: Query,
     ) -> Result<GretelRow, No> {
         let (domain, domain_description) = self.domain(schema)?;
-        let context = query
-            .executed
-            .and_then(|(databases, _)| databases.context_with_rows(CONTEXT_ROWS))
-            .unwrap_or_else(|| schema.context.clone());
+        let context = query.context.unwrap_or_else(|| schema.context.clone());
         let features =
             parse_query(&query.sql).map(|query| Features::of(&query)).unwrap_or_default();
         let (complexity, task_type) = (features.complexity(), features.task_type());
@@ -449,8 +467,11 @@ const LABEL_TOKENS: u32 = 8;
 /// How many rows of each table gretel's `sql_context` shows.
 const CONTEXT_ROWS: usize = 3;
 
-/// A query, the databases that it ran on, and what it returned there.
+/// A query that ran, if it was to.
 struct Query {
     sql: String,
-    executed: Option<(Databases, Execution)>,
+    /// The schema with rows, where they were generated.
+    context: Option<String>,
+    /// Whether it returned nothing.
+    is_empty: bool,
 }

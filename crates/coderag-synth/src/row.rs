@@ -19,10 +19,10 @@ pub enum Gate {
     Syntax,
     /// Neither side is too short or too long.
     Length,
-    /// Its SQL runs on a database of the schema.
-    Execution,
     /// It is in no evaluation set.
     Contamination,
+    /// Its SQL runs on a database of the schema.
+    Execution,
     /// The same question asked again gives the same result.
     Consistency,
     /// The model finds that the two sides belong together.
@@ -40,8 +40,8 @@ impl Gate {
         Self::Language,
         Self::Syntax,
         Self::Length,
-        Self::Execution,
         Self::Contamination,
+        Self::Execution,
         Self::Consistency,
         Self::Label,
         Self::ExactDuplicate,

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use coderag_core::{ChatRequest, Digest, Random};
+use coderag_core::{ChatRequest, Digest, Hasher, Random};
 use minijinja::Value as Prompted;
 use serde_json::{Map, Value, json};
 
 use crate::config::{Choice, SeedKind, SynthConfig, TaskConfig};
+use crate::gate::secrets;
 use crate::prompt::{Prompt, Template, Values, values};
 use crate::seed::code::{CodeSeed, CodeSeedSummary};
 use crate::seed::schema::{SchemaSeed, SchemaSeeds};
@@ -188,6 +189,29 @@ impl<'a> Task<'a> {
 }
 
 impl Seeds {
+    /// Replaces secrets and personal data by placeholders.
+    pub(crate) fn scrub(&mut self) {
+        for seed in &mut self.code {
+            seed.code = secrets::scrub(&seed.code).text;
+            seed.docstring = seed.docstring.as_deref().map(|text| secrets::scrub(text).text);
+        }
+        for seed in &mut self.schemas.seeds {
+            seed.context = secrets::scrub(&seed.context).text;
+        }
+    }
+
+    /// The digest of those that need no model.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        let code = self.code.iter().map(|seed| &seed.code);
+        let schemas = self.schemas.seeds.iter().map(|seed| &seed.context);
+        for text in code.chain(schemas) {
+            hasher.update((text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        }
+        hasher.finish()
+    }
+
     /// What was found, and what of it was not used for what reason.
     fn found(&self, kind: SeedKind) -> Value {
         match kind {

@@ -210,6 +210,7 @@ fn write(run: &Path, rows: &[Row], rejects: &[RejectedRow], config: SynthConfig)
             started: "2026-01-02T03:00:00Z".to_owned(),
             model: "writer-1b <i>".to_owned(),
             prompts: [prompt].into(),
+            inputs: [].into(),
             config,
         },
         finished: true,

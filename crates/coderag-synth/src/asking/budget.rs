@@ -139,7 +139,7 @@ impl Accounts {
         self.with(|books| books.reused += 1);
     }
 
-    /// What the run took, earlier calls included; failures of earlier calls are not known.
+    /// What the run took, earlier calls included; of a call that was killed the failures are not known.
     pub(crate) fn of_run(&self) -> Totals {
         self.with(|books| books.run)
     }

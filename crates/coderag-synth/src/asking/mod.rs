@@ -58,11 +58,13 @@ impl<'a> Asker<'a> {
     pub(crate) fn new(
         model: &'a dyn ChatModel,
         responses: Responses,
+        failed_earlier: u64,
         settings: &RequestSettings,
         budget: &Budget,
         interrupt: &'a AtomicBool,
     ) -> Self {
-        let accounts = Accounts::new(*budget, responses.totals());
+        let accounts =
+            Accounts::new(*budget, Totals { failed: failed_earlier, ..responses.totals() });
         Self {
             model,
             responses,

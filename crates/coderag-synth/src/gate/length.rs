@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LengthConfig {
+    /// Whether they are checked.
+    pub enabled: bool,
     /// The limits of the anchor.
     pub anchor: LengthLimits,
     /// The limits of the positive.
@@ -20,7 +22,7 @@ impl Default for LengthConfig {
             least_words: 2,
             most_words,
         };
-        Self { anchor: limits(4_000, 600), positive: limits(8_000, 1_200) }
+        Self { enabled: true, anchor: limits(4_000, 600), positive: limits(8_000, 1_200) }
     }
 }
 

@@ -58,7 +58,8 @@ fn meets(config: &SynthConfig, task: &TaskConfig, gate: Gate) -> bool {
     let has = |kinds: &[PartKind]| task.answer.values().any(|kind| kinds.contains(kind));
     let runs = gates.execution.enabled && task.seed == SeedKind::Schema && has(&[PartKind::Sql]);
     match gate {
-        Gate::Answer | Gate::Length | Gate::ExactDuplicate | Gate::NearDuplicate => true,
+        Gate::Length => gates.length.enabled,
+        Gate::Answer | Gate::ExactDuplicate | Gate::NearDuplicate => true,
         Gate::Language => gates.language && has(&[PartKind::Text]),
         Gate::Syntax => gates.syntax && has(&[PartKind::Code, PartKind::Sql]),
         Gate::Execution => runs,
@@ -106,7 +107,7 @@ mod tests {
         };
         assert_eq!(
             of("code_to_summary"),
-            [Gate::Syntax, Gate::Execution, Gate::Contamination, Gate::Consistency]
+            [Gate::Syntax, Gate::Contamination, Gate::Execution, Gate::Consistency]
         );
         assert_eq!(of("text_to_sql"), [Gate::Contamination]);
     }

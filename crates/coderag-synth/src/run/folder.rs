@@ -28,6 +28,8 @@ pub struct RunRecord {
     pub model: String,
     /// The digests of the prompts by their files.
     pub prompts: BTreeMap<String, Digest>,
+    /// The digests of what else decides the rows: the seeds, the evaluation sets, the encoder.
+    pub inputs: BTreeMap<String, Digest>,
     /// The settings.
     pub config: SynthConfig,
 }
@@ -96,6 +98,7 @@ impl RunFolder {
         config: &SynthConfig,
         model: &str,
         prompts: &BTreeMap<String, Digest>,
+        inputs: BTreeMap<String, Digest>,
     ) -> Result<bool> {
         let mut record = RunRecord {
             format_version: RunRecord::FORMAT_VERSION,
@@ -103,6 +106,7 @@ impl RunFolder {
             started: now(),
             model: model.to_owned(),
             prompts: prompts.clone(),
+            inputs,
             config: config.clone(),
         };
         let mut is_as_before = false;
@@ -111,7 +115,7 @@ impl RunFolder {
             is_as_before = earlier.makes_the_same(&record);
             if !is_as_before {
                 tracing::warn!(
-                    "the settings or prompts changed since the run in {} began; its rows are made anew, with the answers that it has where the same is asked",
+                    "the settings, prompts or inputs changed since the run in {} began; its rows are made anew, with the answers that it has where the same is asked",
                     self.path.display()
                 );
                 self.remove(OUTPUTS)?;

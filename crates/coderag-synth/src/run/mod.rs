@@ -84,13 +84,26 @@ pub fn synthesize(config: &SynthConfig, context: &RunContext<'_>) -> Result<Outc
         let _task = context.progress.task("reading the evaluation sets", None, Unit::Items);
         Contamination::read(&config.gates.contamination, context.embedder)?
     };
-    let is_as_before = folder.begin(config, context.model.name(), &prompts.digests())?;
+    let mut inputs = BTreeMap::from([
+        ("seeds".to_owned(), seeds.digest()),
+        ("evaluation sets".to_owned(), contamination.digest()),
+    ]);
+    inputs.extend(context.embedder.map(|it| ("embedding model".to_owned(), it.fingerprint())));
+    let is_as_before = folder.begin(config, context.model.name(), &prompts.digests(), inputs)?;
     if let Some(manifest) = folder.manifest()?.filter(|it| it.finished && is_as_before) {
         return Ok(Outcome::Finished(Box::new(manifest)));
     }
     let responses = Responses::open(&folder.responses())?;
-    let asker =
-        Asker::new(context.model, responses, &config.requests, &config.budget, context.interrupt);
+    let earlier = folder.manifest()?.map(|manifest| manifest.calls).unwrap_or_default();
+    let failed = earlier.iter().map(|call| call.requests.failed).sum();
+    let asker = Asker::new(
+        context.model,
+        responses,
+        failed,
+        &config.requests,
+        &config.budget,
+        context.interrupt,
+    );
     seeds.topics = ask_topics(config, &prompts, &asker, context.progress)?;
     if let Some(stop) = asker.finish()? {
         // Without all topics the candidates would be others.
@@ -283,6 +296,9 @@ fn read_seeds(config: &SynthConfig, progress: &dyn Progress) -> Result<Seeds> {
     if wants(SeedKind::Schema) {
         let _task = progress.task("reading schemas", None, Unit::Items);
         seeds.schemas = SchemaSeeds::read(&config.seeds.schemas)?;
+    }
+    if config.gates.secrets {
+        seeds.scrub();
     }
     Ok(seeds)
 }

@@ -158,7 +158,7 @@ impl<'a> Settlement<'a> {
 
     /// Writes what is left, and what was made by what.
     pub(super) fn finish(
-        self,
+        mut self,
         seeds: &Seeds,
         contamination: &Contamination<'_>,
         asker: &Asker<'_>,
@@ -168,23 +168,18 @@ impl<'a> Settlement<'a> {
         let accepted = self.pairs.len();
         let finished = finished && self.tasks.iter().all(|task| self.is_over(task));
         // A call that stopped before it had counted again what an earlier one had made leaves that as it is.
-        if !finished
-            && let Some(earlier) = self.earlier.as_ref().filter(|it| it.accepted() > accepted)
+        if !finished && let Some(mut earlier) = self.earlier.take_if(|it| it.accepted() > accepted)
         {
-            return Ok(earlier.clone());
+            earlier.calls.push(call(asker, earlier.accepted()));
+            self.folder.write_manifest(&earlier)?;
+            return Ok(earlier);
         }
         let mut files = self.pairs.finish()?;
         files.extend(self.gretel.finish()?);
         files.extend(self.rejected.finish()?);
         let accounts = asker.accounts();
         let mut calls = self.earlier.map(|earlier| earlier.calls).unwrap_or_default();
-        calls.push(Call {
-            ended: now(),
-            seconds: accounts.elapsed().as_secs_f64(),
-            requests: accounts.of_call(),
-            served_from_cache: accounts.served_from_cache(),
-            accepted,
-        });
+        calls.push(call(asker, accepted));
         let manifest = Manifest {
             run: self.folder.record()?,
             finished,
@@ -204,6 +199,18 @@ impl<'a> Settlement<'a> {
         self.folder.write_manifest(&manifest)?;
         self.folder.write_for_people(&manifest)?;
         Ok(manifest)
+    }
+}
+
+/// What this call did.
+fn call(asker: &Asker<'_>, accepted: u64) -> Call {
+    let accounts = asker.accounts();
+    Call {
+        ended: now(),
+        seconds: accounts.elapsed().as_secs_f64(),
+        requests: accounts.of_call(),
+        served_from_cache: accounts.served_from_cache(),
+        accepted,
     }
 }
 

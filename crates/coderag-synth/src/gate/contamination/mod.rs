@@ -5,7 +5,7 @@ mod vectors;
 
 use std::path::PathBuf;
 
-use coderag_core::{Embedder, TextRole};
+use coderag_core::{Digest, Embedder, Hasher, TextRole};
 use coderag_corpus::TextSource;
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +155,17 @@ impl<'e> Contamination<'e> {
         Ok(Self { names, texts, ngrams, embedded, least_similarity: config.least_similarity })
     }
 
+    /// The digest of all texts.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        for (set, text) in &self.texts {
+            hasher.update((*set as u64).to_le_bytes());
+            hasher.update((text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        }
+        hasher.finish()
+    }
+
     /// How many texts each evaluation set has.
     pub(crate) fn summary(&self) -> serde_json::Value {
         let count = |set| self.texts.iter().filter(|(of, _)| *of == set).count();
@@ -198,7 +209,7 @@ impl<'e> Contamination<'e> {
 mod tests {
     use std::fs;
 
-    use coderag_core::{Digest, Embeddings};
+    use coderag_core::Embeddings;
 
     use super::*;
 
