@@ -143,9 +143,9 @@ impl Endpoint {
         let finish_reason = match (next, progress.finish_reason) {
             (Next::Cancelled, _) => FinishReason::Cancelled,
             (Next::Done, _) if !progress.any_choice => return Err(self.no_choices("[DONE]")),
-            (Next::Done, finish_reason) => finish_reason.unwrap_or(FinishReason::Stop),
-            (Next::Event, Some(finish_reason)) => finish_reason,
-            (Next::Event, None) => {
+            (_, Some(finish_reason)) => finish_reason,
+            // llama-cpp-python ends a stream in this way when another request interrupts it.
+            (_, None) => {
                 let characters = delivery.text.chars().count();
                 let url = self.url.to_string();
                 return Err(Failure::passing(Error::StreamClosed { url, characters }));
