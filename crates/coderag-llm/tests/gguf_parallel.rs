@@ -5,48 +5,21 @@
 //! Qwen here, hardly ever does that; the smallest one, which guesses, does so in every other answer.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod real_models;
+
 use std::error::Error as _;
-use std::fs;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Barrier};
 use std::thread::{scope, spawn};
 
 use coderag_core::{ChatModel, ChatRequest, ChatResponse, FinishReason, Message, Sampling};
 use coderag_llm::{Error, GgufModel, GgufOptions};
 
-const QWEN: &str = "qwen2.5-coder-0.5b-instruct";
-const SMOLLM: &str = "smollm2-135m-instruct";
+use crate::real_models::{QWEN, SMOLLM, model_file, turn};
 
 const CITIES: [&str; 8] =
     ["Oslo", "Bergen", "Malmö", "Turku", "Aarhus", "Riga", "Gdańsk", "Lübeck"];
-
-/// The one GGUF file of a model in the cache; without it the calling test is skipped.
-fn model_file(name: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("CODERAG_CACHE").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/coderag"),
-        PathBuf::from,
-    );
-    let folder = cache.join("models").join(name);
-    let file = fs::read_dir(&folder).ok().and_then(|entries| {
-        entries
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "gguf"))
-    });
-    if file.is_none() {
-        let required = std::env::var("CODERAG_REQUIRE_MODELS").is_ok_and(|value| value == "1");
-        assert!(!required, "no GGUF file in {}", folder.display());
-        println!("skipped: no GGUF file in {}", folder.display());
-    }
-    file
-}
-
-/// Lets one test compute at a time.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn load(name: &str, options: GgufOptions) -> Option<GgufModel> {
     model_file(name).map(|file| GgufModel::load(&file, options).unwrap())

@@ -121,32 +121,23 @@ impl Maker<'_> {
         if self.config.gates.secrets {
             answer = secrets::scrub(&answer).text;
         }
+        let row = |gretel| Row {
+            id,
+            task: name,
+            category,
+            anchor,
+            positive,
+            language,
+            source,
+            meta,
+            answer,
+            gretel,
+        };
         Ok(match result {
-            Ok(gretel) => Made::Row(Box::new(Row {
-                id,
-                task: name,
-                category,
-                anchor,
-                positive,
-                language,
-                source,
-                meta,
-                answer,
-                gretel,
-            })),
-            Err(No::Rejected(gate, reason)) => Made::Rejected(Box::new(RejectedRow {
-                id,
-                task: name,
-                category,
-                gate,
-                reason,
-                anchor,
-                positive,
-                answer,
-                language,
-                source,
-                meta,
-            })),
+            Ok(gretel) => Made::Row(Box::new(row(gretel))),
+            Err(No::Rejected(gate, reason)) => {
+                Made::Rejected(Box::new(row(None).turned_away(gate, reason)))
+            }
             Err(No::Failed(reason)) => Made::Failed(reason),
             Err(No::Stopped) => Made::Stopped,
             Err(No::Error(error)) => return Err(error),

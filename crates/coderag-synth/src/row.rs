@@ -90,6 +90,27 @@ pub struct Row {
     pub(crate) gretel: Option<GretelRow>,
 }
 
+impl Row {
+    /// The row as a gate turned it away.
+    pub(crate) fn turned_away(self, gate: Gate, reason: String) -> RejectedRow {
+        let Self { id, task, category, anchor, positive, language, source, meta, answer, .. } =
+            self;
+        RejectedRow {
+            id,
+            task,
+            category,
+            gate,
+            reason,
+            anchor,
+            positive,
+            answer,
+            language,
+            source,
+            meta,
+        }
+    }
+}
+
 /// A candidate that a gate turned away.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RejectedRow {

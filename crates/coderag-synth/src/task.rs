@@ -1,7 +1,6 @@
 //! A task with all it needs, and the candidates that it makes.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use coderag_core::{ChatRequest, Digest, Hasher, Random};
 use minijinja::Value as Prompted;
@@ -19,7 +18,7 @@ use crate::{CodeLanguage, Error, Result};
 #[derive(Debug)]
 pub(crate) struct Task<'a> {
     pub(crate) config: &'a TaskConfig,
-    pub(crate) prompt: Prompt,
+    prompt: &'a Prompt,
     anchor: Template,
     positive: Template,
     choices: Vec<(&'a str, &'a [Choice])>,
@@ -99,11 +98,11 @@ fn wrong(config: &TaskConfig, key: &str, problem: String) -> Error {
 }
 
 impl<'a> Task<'a> {
-    /// Reads the prompt and orders the seeds.
+    /// Orders the seeds.
     pub(crate) fn new(
         run: &'a SynthConfig,
         config: &'a TaskConfig,
-        prompts: &Path,
+        prompt: &'a Prompt,
         seeds: &'a Seeds,
     ) -> Result<Self> {
         let random = Digest::of(&config.name).seed();
@@ -124,7 +123,7 @@ impl<'a> Task<'a> {
         });
         Ok(Self {
             config,
-            prompt: Prompt::load(&prompts.join(&config.prompt))?,
+            prompt,
             anchor: template(config, "anchor", &config.anchor)?,
             positive: template(config, "positive", &config.positive)?,
             choices: choices.collect(),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, ListBuilder, RecordBatch, StringBuilder};
 use arrow::error::ArrowError;
 
-use super::shards::texts;
+use super::shards::{meta, texts};
 use crate::row::Row;
 
 /// Rows in the pairs format: `id, task, anchor, positive, negatives, language, source, meta`, of which `negatives`
@@ -12,7 +12,7 @@ use crate::row::Row;
 pub(crate) fn pairs(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
     let mut negatives = ListBuilder::new(StringBuilder::new());
     rows.iter().for_each(|_| negatives.append(true));
-    let meta: Vec<String> = rows.iter().map(|row| meta(row).to_string()).collect();
+    let meta: Vec<String> = rows.iter().map(|row| meta(&row.meta, row.category)).collect();
     let column = |text: fn(&Row) -> &str| -> ArrayRef { texts(rows.iter().map(text)) };
     RecordBatch::try_from_iter([
         ("id", column(|row| &row.id)),
@@ -24,10 +24,4 @@ pub(crate) fn pairs(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
         ("source", column(|row| &row.source)),
         ("meta", texts(meta.iter().map(String::as_str))),
     ])
-}
-
-fn meta(row: &Row) -> serde_json::Value {
-    let mut meta = row.meta.clone();
-    meta.insert("category".to_owned(), row.category.id().into());
-    meta.into()
 }

@@ -1,19 +1,12 @@
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
 
-use super::shards::texts;
+use super::shards::{meta, texts};
 use crate::row::RejectedRow;
 
 /// Rejected candidates: the columns of pairs without `negatives`, and `gate`, `reason` and the model's `answer`.
 pub(crate) fn rejected(rows: &[RejectedRow]) -> Result<RecordBatch, ArrowError> {
-    let meta: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            let mut meta = row.meta.clone();
-            meta.insert("category".to_owned(), row.category.id().into());
-            serde_json::Value::from(meta).to_string()
-        })
-        .collect();
+    let meta: Vec<String> = rows.iter().map(|row| meta(&row.meta, row.category)).collect();
     let column = |text: fn(&RejectedRow) -> &str| -> ArrayRef { texts(rows.iter().map(text)) };
     RecordBatch::try_from_iter([
         ("id", column(|row| &row.id)),

@@ -9,8 +9,10 @@ use coderag_core::{Digest, Error as CoreError, atomic};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use serde_json::{Map, Value};
 
 use super::OutputFile;
+use crate::config::Category;
 use crate::{Error, Result};
 
 /// Rows of one kind, in a folder of Parquet files with a limited number of rows each.
@@ -99,4 +101,11 @@ impl<T> Shards<T> {
 /// A column of texts.
 pub(super) fn texts<'t>(texts: impl Iterator<Item = &'t str>) -> Arc<arrow::array::StringArray> {
     Arc::new(texts.map(Some).collect())
+}
+
+/// What a row's column `meta` holds, as JSON.
+pub(super) fn meta(meta: &Map<String, Value>, category: Category) -> String {
+    let mut meta = meta.clone();
+    meta.insert("category".to_owned(), category.id().into());
+    Value::from(meta).to_string()
 }

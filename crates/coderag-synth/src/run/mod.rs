@@ -109,7 +109,7 @@ pub fn synthesize(config: &SynthConfig, context: &RunContext<'_>) -> Result<Outc
         // Without all topics the candidates would be others.
         return ended(stop, &folder, || folder.manifest());
     }
-    let tasks = tasks(config, &seeds)?;
+    let tasks = tasks(config, &prompts, &seeds)?;
     let language = ExpectedLanguage::new(&config.gates.natural_language)?;
     let maker = Maker {
         config,
@@ -141,10 +141,10 @@ pub fn preview(
     progress: &dyn Progress,
 ) -> Result<Vec<(String, Vec<Message>)>> {
     config.check()?;
-    Prompts::load(config)?;
+    let prompts = Prompts::load(config)?;
     let mut seeds = read_seeds(config, progress)?;
     seeds.topics = topic::areas(&config.seeds.topics, &topic_languages(config));
-    let tasks = tasks(config, &seeds)?;
+    let tasks = tasks(config, &prompts, &seeds)?;
     let next = |(task, number): (usize, u64)| {
         let candidate = tasks.get(task)?.candidate(number);
         Some(candidate.map(|candidate| (candidate.id, candidate.request.messages)))
@@ -324,6 +324,11 @@ fn ask_topics(
     topic::ask(settings, prompt, &languages, asker, config.requests.in_flight, &*task)
 }
 
-fn tasks<'a>(config: &'a SynthConfig, seeds: &'a Seeds) -> Result<Vec<Task<'a>>> {
-    config.tasks.iter().map(|task| Task::new(config, task, &config.prompts, seeds)).collect()
+fn tasks<'a>(
+    config: &'a SynthConfig,
+    prompts: &'a Prompts,
+    seeds: &'a Seeds,
+) -> Result<Vec<Task<'a>>> {
+    let tasks = config.tasks.iter().zip(&prompts.tasks);
+    tasks.map(|(task, prompt)| Task::new(config, task, prompt, seeds)).collect()
 }

@@ -237,23 +237,10 @@ fn positive(row: &Row) -> Content<'_> {
 
 /// A row that is there already.
 fn turned_away(row: Row, duplicate: Duplicate) -> RejectedRow {
-    let Row { id, task, category, anchor, positive, language, source, meta, answer, .. } = row;
-    let gate = if duplicate.exact { Gate::ExactDuplicate } else { Gate::NearDuplicate };
-    let Duplicate { of, similarity, .. } = duplicate;
-    let reason = format!("{task}-{of:06} is the same to {:.0} %", 100.0 * similarity);
-    RejectedRow {
-        id,
-        task,
-        category,
-        gate,
-        reason,
-        anchor,
-        positive,
-        answer,
-        language,
-        source,
-        meta,
-    }
+    let Duplicate { of, similarity, exact } = duplicate;
+    let gate = if exact { Gate::ExactDuplicate } else { Gate::NearDuplicate };
+    let reason = format!("{}-{of:06} is the same to {:.0} %", row.task, 100.0 * similarity);
+    row.turned_away(gate, reason)
 }
 
 /// Counts what gates noticed about a row.
