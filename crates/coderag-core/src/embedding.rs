@@ -97,6 +97,21 @@ pub trait Embedder: Send + Sync {
     fn embed(&self, texts: &[&str], role: TextRole) -> Result<Embeddings>;
 }
 
+/// The dot product of two vectors of one width, summed in lanes so that it vectorises and rounds the same everywhere.
+pub fn dot(left: &[f32], right: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0.0; LANES];
+    let (left, left_rest) = left.as_chunks::<LANES>();
+    let (right, right_rest) = right.as_chunks::<LANES>();
+    for (left, right) in left.iter().zip(right) {
+        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
+            *sum += left * right;
+        }
+    }
+    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

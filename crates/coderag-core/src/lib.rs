@@ -15,14 +15,16 @@ mod error;
 mod progress;
 mod random;
 mod retrieval;
+mod run_folder;
 
 pub use chat::{
     ChatModel, ChatRequest, ChatResponse, FinishReason, Message, Role, Sampling, Usage,
 };
 pub use digest::{Digest, Hasher};
 pub use document::Document;
-pub use embedding::{Embedder, Embeddings, TextRole};
+pub use embedding::{Embedder, Embeddings, TextRole, dot};
 pub use error::{BoxError, Error, Result};
 pub use progress::{Progress, ProgressTask, Silent, Unit};
 pub use random::Random;
 pub use retrieval::{Hit, Retriever};
+pub use run_folder::{Claim, RunFolder};

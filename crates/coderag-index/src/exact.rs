@@ -1,5 +1,6 @@
 use std::cmp::Ordering;
 
+use coderag_core::dot;
 use rayon::prelude::*;
 
 use crate::Result;
@@ -29,19 +30,4 @@ pub(crate) fn best_first(left: &Match, right: &Match) -> Ordering {
 /// The cosine of the angle between two vectors of one width, neither of them zero.
 pub(crate) fn cosine(left: &[f32], right: &[f32]) -> f32 {
     dot(left, right) / (dot(left, left).sqrt() * dot(right, right).sqrt())
-}
-
-/// The dot product, summed in lanes so that it vectorises and rounds the same everywhere.
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0.0; LANES];
-    let (left, left_rest) = left.as_chunks::<LANES>();
-    let (right, right_rest) = right.as_chunks::<LANES>();
-    for (left, right) in left.iter().zip(right) {
-        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-            *sum += left * right;
-        }
-    }
-    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
-    sums.iter().sum::<f32>() + rest
 }

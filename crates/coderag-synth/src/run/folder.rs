@@ -1,11 +1,9 @@
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use coderag_core::{Digest, Error as CoreError, atomic};
+use coderag_core::{Claim, Digest, Error as CoreError, atomic};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -56,37 +54,18 @@ impl RunRecord {
 
 /// A run's folder, held by one process.
 #[derive(Debug)]
-pub(crate) struct RunFolder {
-    path: PathBuf,
-    _lock: File,
-}
+pub(crate) struct RunFolder(coderag_core::RunFolder);
 
 impl RunFolder {
     /// Opens or creates a folder. With `restart`, what an earlier run left is removed.
     pub(super) fn open(path: &Path, restart: bool) -> Result<Self> {
-        let is_used = fs::read_dir(path).is_ok_and(|mut entries| {
-            entries.any(|entry| entry.is_ok_and(|entry| !is_of_a_beginning(&entry.file_name())))
-        });
-        if is_used && !path.join(RECORD).is_file() {
-            return Err(Error::NotARun { path: path.to_owned() });
-        }
-        fs::create_dir_all(path).map_err(CoreError::io("create the folder", path))?;
-        let lock_path = path.join(LOCK);
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(&lock_path)
-            .map_err(CoreError::io("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::RunInUse { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => {
-                return Err(CoreError::io("lock", &lock_path)(error).into());
-            }
-        }
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let folder = match coderag_core::RunFolder::claim(path, RECORD)? {
+            Claim::Held(folder) => Self(folder),
+            Claim::NotARun => return Err(Error::NotARun { path: path.to_owned() }),
+            Claim::InUse => return Err(Error::RunInUse { path: path.to_owned() }),
+        };
         if restart {
-            folder.remove(OUTPUTS.into_iter().chain([RESPONSES, RECORD]))?;
+            folder.0.remove(OUTPUTS.into_iter().chain([RESPONSES, RECORD]))?;
         }
         Ok(folder)
     }
@@ -110,64 +89,49 @@ impl RunFolder {
             config: config.clone(),
         };
         let mut is_as_before = false;
-        if self.path.join(RECORD).is_file() {
+        if self.0.path().join(RECORD).is_file() {
             let earlier = self.record()?;
             is_as_before = earlier.makes_the_same(&record);
             if !is_as_before {
                 tracing::warn!(
                     "the settings, prompts or inputs changed since the run in {} began; its rows are made anew, with the answers that it has where the same is asked",
-                    self.path.display()
+                    self.0.path().display()
                 );
-                self.remove(OUTPUTS)?;
+                self.0.remove(OUTPUTS)?;
             }
             record.started = earlier.started;
         }
-        write_json(&self.path.join(RECORD), &record)?;
+        write_json(&self.0.path().join(RECORD), &record)?;
         Ok(is_as_before)
     }
 
     pub(super) fn record(&self) -> Result<RunRecord> {
-        read_json(&self.path.join(RECORD), "the record of a run")
+        read_json(&self.0.path().join(RECORD), "the record of a run")
     }
 
     /// The manifest of an earlier call.
     pub(super) fn manifest(&self) -> Result<Option<Manifest>> {
-        let path = self.path.join(MANIFEST);
+        let path = self.0.path().join(MANIFEST);
         path.is_file().then(|| read_json(&path, "the manifest of a run")).transpose()
     }
 
     pub(super) fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
-        write_json(&self.path.join(MANIFEST), manifest)
+        write_json(&self.0.path().join(MANIFEST), manifest)
     }
 
     /// Writes the report and the card of the rows that the manifest names.
     pub(super) fn write_for_people(&self, manifest: &Manifest) -> Result<()> {
-        let survey = Survey::read(&self.path, manifest)?;
-        report::write_html(&self.path.join(REPORT), manifest, &survey)?;
-        data_card::write(&self.path.join(CARD), manifest, &survey)
+        let survey = Survey::read(self.0.path(), manifest)?;
+        report::write_html(&self.0.path().join(REPORT), manifest, &survey)?;
+        data_card::write(&self.0.path().join(CARD), manifest, &survey)
     }
 
     pub(super) fn responses(&self) -> PathBuf {
-        self.path.join(RESPONSES)
+        self.0.path().join(RESPONSES)
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn remove<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
-        for name in names {
-            let path = self.path.join(name);
-            let removed =
-                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            match removed {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(CoreError::io("remove", &path)(error).into());
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        self.0.path()
     }
 }
 
@@ -201,17 +165,11 @@ pub(super) fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
-/// Whether a name is of what a run leaves that was killed before it had a record.
-fn is_of_a_beginning(name: &OsStr) -> bool {
-    name == LOCK || name.to_string_lossy().starts_with(&format!(".{RECORD}.partial-"))
-}
-
 const RECORD: &str = "run.json";
 const RESPONSES: &str = "responses.jsonl";
 const MANIFEST: &str = "manifest.json";
 const REPORT: &str = "report.html";
 const CARD: &str = "README.md";
-const LOCK: &str = "lock";
 
 /// What is made of the answers.
 const OUTPUTS: [&str; 6] = [PAIRS, GRETEL, REJECTED, MANIFEST, CARD, REPORT];

@@ -1,8 +1,7 @@
-use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use coderag_core::{Digest, Error as CoreError, atomic};
+use coderag_core::{Claim, Digest, Error as CoreError, atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::config::TrainConfig;
@@ -39,38 +38,16 @@ impl RunRecord {
 
 /// A run's folder, held by one process.
 #[derive(Debug)]
-pub(super) struct RunFolder {
-    path: PathBuf,
-    _lock: File,
-}
+pub(super) struct RunFolder(coderag_core::RunFolder);
 
 impl RunFolder {
     /// Opens or creates a folder. With `restart`, what an earlier run left is removed.
     pub(super) fn open(path: &Path, restart: bool) -> Result<Self> {
-        let record = path.join(RECORD);
-        let is_used = fs::read_dir(path).is_ok_and(|mut entries| {
-            entries.any(|entry| entry.is_ok_and(|entry| !is_of_a_beginning(&entry.file_name())))
-        });
-        if is_used && !record.is_file() {
-            return Err(Error::NotARun { path: path.to_owned() });
-        }
-        fs::create_dir_all(path).map_err(CoreError::io("create the folder", path))?;
-        let lock_path = path.join(LOCK);
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(&lock_path)
-            .map_err(CoreError::io("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::RunInUse { path: path.to_owned() });
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(CoreError::io("lock", &lock_path)(error).into());
-            }
-        }
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let folder = match coderag_core::RunFolder::claim(path, RECORD)? {
+            Claim::Held(folder) => Self(folder),
+            Claim::NotARun => return Err(Error::NotARun { path: path.to_owned() }),
+            Claim::InUse => return Err(Error::RunInUse { path: path.to_owned() }),
+        };
         if restart {
             folder.clear()?;
         }
@@ -79,26 +56,13 @@ impl RunFolder {
 
     /// Removes what a run writes, and nothing else; the record goes last, as without it the folder is no run's.
     pub(super) fn clear(&self) -> Result<()> {
-        for name in ["checkpoints", "best", "examples", "model", "adapter", "metrics.jsonl"]
-            .into_iter()
-            .chain(["report.html", RECORD])
-        {
-            let path = self.path.join(name);
-            let removed =
-                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            match removed {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(CoreError::io("remove", &path)(error).into());
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let names = ["checkpoints", "best", "examples", "model", "adapter", "metrics.jsonl"];
+        Ok(self.0.remove(names.into_iter().chain(["report.html", RECORD]))?)
     }
 
     /// The record of the run that is in the folder, if there is one.
     pub(super) fn record(&self) -> Result<Option<RunRecord>> {
-        let path = self.path.join(RECORD);
+        let path = self.0.path().join(RECORD);
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(CoreError::io("read", &path))?,
@@ -118,7 +82,7 @@ impl RunFolder {
     }
 
     pub(super) fn write_record(&self, record: &RunRecord) -> Result<()> {
-        let path = self.path.join(RECORD);
+        let path = self.0.path().join(RECORD);
         let text = serde_json::to_string_pretty(record)
             .map_err(|error| CoreError::io("write", &path)(error.into()))?;
         atomic::write_file(&path, |file| {
@@ -128,38 +92,32 @@ impl RunFolder {
     }
 
     pub(super) fn examples(&self, stage: usize) -> PathBuf {
-        self.path.join("examples").join((stage + 1).to_string())
+        self.0.path().join("examples").join((stage + 1).to_string())
     }
 
     pub(super) fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.jsonl")
+        self.0.path().join("metrics.jsonl")
     }
 
     pub(super) fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.0.path().join("checkpoints")
     }
 
     pub(super) fn best(&self) -> PathBuf {
-        self.path.join("best")
+        self.0.path().join("best")
     }
 
     pub(super) fn model(&self) -> PathBuf {
-        self.path.join("model")
+        self.0.path().join("model")
     }
 
     pub(super) fn adapter(&self) -> PathBuf {
-        self.path.join("adapter")
+        self.0.path().join("adapter")
     }
 
     pub(super) fn report(&self) -> PathBuf {
-        self.path.join("report.html")
+        self.0.path().join("report.html")
     }
 }
 
-/// Whether a name is of what a run leaves that was killed before it had a record.
-fn is_of_a_beginning(name: &OsStr) -> bool {
-    name == LOCK || name.to_string_lossy().starts_with(&format!(".{RECORD}.partial-"))
-}
-
 const RECORD: &str = "run.json";
-const LOCK: &str = "lock";

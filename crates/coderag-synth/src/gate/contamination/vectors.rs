@@ -1,4 +1,4 @@
-use coderag_core::Embeddings;
+use coderag_core::{Embeddings, dot};
 
 /// Vectors of length 1, to find the nearest of.
 pub(super) struct Vectors(Embeddings);
@@ -30,21 +30,6 @@ impl Vectors {
         }
         nearest
     }
-}
-
-/// The dot product, summed in lanes so that it vectorises and rounds the same everywhere.
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0.0; LANES];
-    let (left, left_rest) = left.as_chunks::<LANES>();
-    let (right, right_rest) = right.as_chunks::<LANES>();
-    for (left, right) in left.iter().zip(right) {
-        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-            *sum += left * right;
-        }
-    }
-    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]
