@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::asking::{Asker, Refusal};
 use crate::config::{Category, PartKind, SynthConfig};
 use crate::gate::contamination::Contamination;
+use crate::gate::duplicates::{Content, is_same};
 use crate::gate::language::ExpectedLanguage;
 use crate::gate::{label, language, secrets, syntax};
 use crate::prompt::{Prompt, values};
@@ -162,6 +163,7 @@ impl Maker<'_> {
             .map_err(|reason| No::Rejected(Gate::Answer, reason))?;
         self.scrub(&mut parts, &mut candidate.meta);
         self.check_parts(task, candidate.language, &parts)?;
+        self.check_changed(task, candidate, &parts)?;
         for (name, part) in &parts {
             candidate.values.insert(name.clone(), part.as_str().into());
         }
@@ -251,6 +253,29 @@ impl Maker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Small models often give back the code that they were to change.
+    fn check_changed(
+        &self,
+        task: &Task<'_>,
+        candidate: &Candidate<'_>,
+        parts: &BTreeMap<String, String>,
+    ) -> Result<(), No> {
+        let Seed::Code(seed) = candidate.seed else { return Ok(()) };
+        if !self.config.gates.unchanged {
+            return Ok(());
+        }
+        let code = |code| Content::Code(candidate.language, code);
+        let is_code = |name: &str| task.config.answer.get(name) == Some(&PartKind::Code);
+        let mut parts = parts.iter();
+        match parts.find(|(name, part)| is_code(name) && is_same(code(part), code(&seed.code))) {
+            Some((name, _)) => {
+                let reason = format!("the part `{name}` is the code that was given, unchanged");
+                Err(No::Rejected(Gate::Unchanged, reason))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Runs the query on databases of the schema.

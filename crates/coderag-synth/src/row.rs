@@ -17,6 +17,8 @@ pub enum Gate {
     Language,
     /// Its code parses and is more than a placeholder.
     Syntax,
+    /// Its code is not the seed's, unchanged.
+    Unchanged,
     /// Neither side is too short or too long.
     Length,
     /// It is in no evaluation set.
@@ -35,10 +37,11 @@ pub enum Gate {
 
 impl Gate {
     /// Every gate in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Answer,
         Self::Language,
         Self::Syntax,
+        Self::Unchanged,
         Self::Length,
         Self::Contamination,
         Self::Execution,
@@ -54,6 +57,7 @@ impl Gate {
             Self::Answer => "answer",
             Self::Language => "language",
             Self::Syntax => "syntax",
+            Self::Unchanged => "unchanged",
             Self::Length => "length",
             Self::Execution => "execution",
             Self::Contamination => "contamination",

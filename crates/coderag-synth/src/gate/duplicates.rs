@@ -298,6 +298,11 @@ fn uncommented(tree: &Tree, code: &str) -> String {
     kept
 }
 
+/// Whether two texts are the same but for what does not count in them.
+pub(crate) fn is_same(left: Content<'_>, right: Content<'_>) -> bool {
+    words(left) == words(right)
+}
+
 /// Runs of letters, digits and underscores, and the other characters one by one.
 fn tokens(code: &str) -> Vec<String> {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';

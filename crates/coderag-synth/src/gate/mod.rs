@@ -33,6 +33,8 @@ pub struct GateSettings {
     pub natural_language: String,
     /// Code must parse and be more than a placeholder.
     pub syntax: bool,
+    /// Code that is made of a seed's code must differ from it in more than comments and white space.
+    pub unchanged: bool,
     /// How long the sides may be.
     pub length: LengthConfig,
     /// Secrets and personal data are replaced by placeholders.
@@ -55,6 +57,7 @@ impl Default for GateSettings {
             language: true,
             natural_language: "eng".to_owned(),
             syntax: true,
+            unchanged: true,
             length: LengthConfig::default(),
             secrets: true,
             execution: ExecutionSettings::default(),

@@ -62,6 +62,7 @@ fn meets(config: &SynthConfig, task: &TaskConfig, gate: Gate) -> bool {
         Gate::Answer | Gate::ExactDuplicate | Gate::NearDuplicate => true,
         Gate::Language => gates.language && has(&[PartKind::Text]),
         Gate::Syntax => gates.syntax && has(&[PartKind::Code, PartKind::Sql]),
+        Gate::Unchanged => gates.unchanged && task.seed == SeedKind::Code && has(&[PartKind::Code]),
         Gate::Execution => runs,
         Gate::Contamination => !gates.contamination.sets.is_empty(),
         Gate::Consistency => {
@@ -107,8 +108,14 @@ mod tests {
         };
         assert_eq!(
             of("code_to_summary"),
-            [Gate::Syntax, Gate::Contamination, Gate::Execution, Gate::Consistency]
+            [
+                Gate::Syntax,
+                Gate::Unchanged,
+                Gate::Contamination,
+                Gate::Execution,
+                Gate::Consistency
+            ]
         );
-        assert_eq!(of("text_to_sql"), [Gate::Contamination]);
+        assert_eq!(of("text_to_sql"), [Gate::Unchanged, Gate::Contamination]);
     }
 }

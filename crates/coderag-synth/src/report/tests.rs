@@ -100,6 +100,7 @@ fn the_figures_are_the_manifests() {
             "answer | 20 | 1 | 5.0% | 19",
             "language | 19 | 0 | 0.0% | 19",
             "syntax | 9 | 0 | 0.0% | 19",
+            "unchanged | not met |  |  | 19",
             "length | 19 | 2 | 10.5% | 17",
             "contamination | not met |  |  | 17",
             "execution | 7 | 3 | 42.9% | 14",
@@ -112,12 +113,12 @@ fn the_figures_are_the_manifests() {
     let tasks = table(&document, "Yield by task and gate");
     assert_eq!(
         tasks[1].join(" | "),
-        "code_to_summary | 0 of 10 | 0 of 10 | not met | 0 of 10 | not met | not met | not met | 0 of 10 | \
+        "code_to_summary | 0 of 10 | 0 of 10 | not met | not met | 0 of 10 | not met | not met | not met | 0 of 10 | \
          0 of 10 | 0 of 10 | 10 of 10 wanted"
     );
     assert_eq!(
         tasks[2].join(" | "),
-        "text_to_sql | 1 of 10 | 0 of 9 | 0 of 9 | 2 of 9 | not met | 3 of 7 | 0 of 4 | 0 of 4 | 0 of 4 | \
+        "text_to_sql | 1 of 10 | 0 of 9 | 0 of 9 | not met | 2 of 9 | not met | 3 of 7 | 0 of 4 | 0 of 4 | 0 of 4 | \
          1 of 4 | 3 of 20 wanted"
     );
     let requests = table(&document, "Requests by call");

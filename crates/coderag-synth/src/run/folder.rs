@@ -71,7 +71,8 @@ impl RunFolder {
     }
 
     /// Records what the run is made from. Where that changed since an earlier call, the rows of then are removed,
-    /// as others will be made; the answers stay. Returns whether nothing changed.
+    /// as others will be made; the answers stay, and the account of the calls that got them. Returns whether nothing
+    /// changed.
     pub(super) fn begin(
         &self,
         config: &SynthConfig,
@@ -89,6 +90,7 @@ impl RunFolder {
             config: config.clone(),
         };
         let mut is_as_before = false;
+        let mut calls = Vec::new();
         if self.0.path().join(RECORD).is_file() {
             let earlier = self.record()?;
             is_as_before = earlier.makes_the_same(&record);
@@ -97,11 +99,15 @@ impl RunFolder {
                     "the settings, prompts or inputs changed since the run in {} began; its rows are made anew, with the answers that it has where the same is asked",
                     self.0.path().display()
                 );
+                calls = self.manifest()?.map(|manifest| manifest.calls).unwrap_or_default();
                 self.0.remove(OUTPUTS)?;
             }
             record.started = earlier.started;
         }
         write_json(&self.0.path().join(RECORD), &record)?;
+        if !calls.is_empty() {
+            self.write_manifest(&Manifest { calls, ..Manifest::empty(record) })?;
+        }
         Ok(is_as_before)
     }
 

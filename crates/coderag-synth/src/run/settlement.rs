@@ -88,15 +88,15 @@ impl<'a> Settlement<'a> {
 
     /// What each task has to do.
     pub(super) fn wanted(&self) -> Vec<Wanted> {
-        let most = u64::from(self.config.candidates_per_row);
-        let wanted = |task: &TaskCounts| Wanted::new(task.wanted, task.wanted.saturating_mul(most));
+        let wanted =
+            |task: &TaskCounts| Wanted::new(task.wanted, most_candidates(self.config, task));
         self.tasks.iter().map(wanted).collect()
     }
 
     /// Whether a task has its rows, or can make no more.
     fn is_over(&self, task: &TaskCounts) -> bool {
-        let most = task.wanted.saturating_mul(self.config.candidates_per_row.into());
-        task.accepted >= task.wanted || (task.candidates >= most && task.failed == 0)
+        let is_exhausted = task.candidates >= most_candidates(self.config, task);
+        task.accepted >= task.wanted || (is_exhausted && task.failed == 0)
     }
 
     /// Counts a candidate.
@@ -138,8 +138,8 @@ impl<'a> Settlement<'a> {
             Made::Stopped => counts.failed += 1,
         }
         let is_row = counts.accepted > before;
-        let most = counts.wanted.saturating_mul(self.config.candidates_per_row.into());
-        let is_last = counts.accepted >= counts.wanted || number + 1 >= most;
+        let is_last =
+            counts.accepted >= counts.wanted || number + 1 >= most_candidates(self.config, counts);
         if is_last && counts.accepted < counts.wanted {
             tracing::warn!(
                 "the task `{}` ends with {} of {} rows after {} candidates",
@@ -200,6 +200,11 @@ impl<'a> Settlement<'a> {
         self.folder.write_for_people(&manifest)?;
         Ok(manifest)
     }
+}
+
+/// After how many candidates a task ends short of its rows.
+fn most_candidates(config: &SynthConfig, task: &TaskCounts) -> u64 {
+    task.wanted.saturating_mul(config.candidates_per_row.into())
 }
 
 /// What this call did.

@@ -287,6 +287,55 @@ fn a_run_makes_the_rows_that_are_wanted_and_asks_nothing_twice() {
 }
 
 #[test]
+fn code_that_is_given_back_as_it_was_is_no_row() {
+    // Every other answer differs in a comment and a line break alone.
+    let rewrite = |_: usize, request: &Request, connection: &mut TcpStream| {
+        let code = request.body["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+        let code = code.as_str().unwrap().trim().trim_end_matches('`');
+        let lazy = request.body["seed"].as_u64().unwrap_or_default().is_multiple_of(2);
+        let answer = match lazy {
+            true => code.replace(":\n", ":  # now better\n\n"),
+            false => code.replace(" += ", " -= "),
+        };
+        let text = if request.body.to_string().contains("digit") {
+            "2".to_owned()
+        } else {
+            format!("{answer}```")
+        };
+        respond_json(connection, "200 OK", &completion(&text, "stop"));
+    };
+    let server = MockServer::start(rewrite);
+    let folder = Folder::new(&server.base_url, "");
+    let text = fs::read_to_string(folder.path("synth.toml")).unwrap();
+    let (settings, _) = text.split_once("[[task]]").unwrap();
+    let task = r#"
+[[task]]
+name = "rewrite_code"
+category = "code_to_code"
+rows = 12
+prompt = "rewrite_code.md"
+seed = "code"
+languages = ["python"]
+answer = { rewritten = "code" }
+anchor = "{{ code }}"
+positive = "{{ rewritten }}"
+"#;
+    fs::write(folder.path("synth.toml"), format!("{settings}{task}")).unwrap();
+    let rejected = |output| folder.manifest(output)["tasks"][0]["rejected"]["unchanged"].clone();
+    folder.synth_well("run", &[]);
+    assert_eq!(sum(&folder.manifest("run"), "accepted"), 12);
+    assert!(rejected("run").as_u64().is_some_and(|count| count > 0), "{}", rejected("run"));
+    // With other settings rows are made anew, and what was asked before still counts.
+    let settings = settings.replace("[model]", "[gates]\nunchanged = false\n[model]");
+    fs::write(folder.path("synth.toml"), format!("{settings}{task}")).unwrap();
+    folder.synth_well("run", &[]);
+    let calls = folder.manifest("run")["calls"].clone();
+    let asked = |call: usize| calls[call]["requests"]["requests"].as_u64().unwrap();
+    assert_eq!((rejected("run"), calls.as_array().unwrap().len()), (Value::Null, 2));
+    assert_eq!(asked(0) + asked(1), server.requests().len() as u64);
+}
+
+#[test]
 fn a_killed_run_loses_no_row_and_asks_nothing_twice() {
     const IN_FLIGHT: usize = 4;
     let slowly = |number: usize, request: &Request, connection: &mut TcpStream| {
