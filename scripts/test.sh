@@ -20,3 +20,5 @@ CODERAG_REQUIRE_MODELS=1 cargo test --release --locked --workspace --no-fail-fas
 # Last, because clippy checks every dependency once more.
 say "linting"
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
+# What is for cards alone compiles; only a machine with one can run it (scripts/gpu_check.sh).
+cargo clippy --release --locked --workspace --all-targets --features coderag/cuda,coderag-train/cuda -- -D warnings

@@ -10,6 +10,7 @@ use crate::architecture::unusable_size;
 use crate::checkpoint::CheckpointNames;
 use crate::forward_pass::ForwardPass;
 use crate::lora::{LoraEmbedding, LoraLinear, LoraModel, LoraSlot};
+use crate::matrix_precision::MatrixPrecision;
 use crate::weights::{ModuleNames, checkpoint_name};
 
 /// The sizes of a BERT, by the names they have in a transformers `config.json`.
@@ -134,6 +135,7 @@ impl BertConfig {
             dropout: Dropout { prob: 0.0 },
             attention_dropout: Dropout { prob: 0.0 },
             heads: self.num_attention_heads,
+            precision: MatrixPrecision::default(),
         }
     }
 
@@ -212,6 +214,13 @@ impl<B: Backend> Bert<B> {
             layer.attention_dropout.prob = attention;
         }
         self
+    }
+
+    /// Has the products of attention computed in this format.
+    pub(crate) fn set_attention_precision(&mut self, precision: MatrixPrecision) {
+        for layer in &mut self.layers {
+            layer.precision = precision;
+        }
     }
 
     /// The sum of the three embeddings, normalised, `[batch * tokens, hidden_size]`.
@@ -304,6 +313,8 @@ struct BertLayer<B: Backend> {
     dropout: Dropout,
     attention_dropout: Dropout,
     heads: usize,
+    #[module(skip)]
+    precision: MatrixPrecision,
 }
 
 impl<B: Backend> BertLayer<B> {
@@ -339,12 +350,12 @@ impl<B: Backend> BertLayer<B> {
         let query = self.query.forward(states.clone()) / (head_size as f64).sqrt();
         let key = split(self.key.forward(states.clone()));
         let value = split(self.value.forward(states.clone()));
-        let mut scores = split(query).matmul(key.transpose());
+        let mut scores = self.precision.product(split(query), key.transpose());
         if let Some(bias) = bias {
             scores = scores + bias.clone();
         }
         let weights = self.attention_dropout.forward(softmax(scores, 3));
-        let context = weights.matmul(value);
+        let context = self.precision.product(weights, value);
         context.swap_dims(1, 2).reshape([sequences * tokens, hidden_size])
     }
 }

@@ -6,6 +6,7 @@ use crate::bert::BERT_MODULES;
 use crate::checkpoint::Checkpoint;
 use crate::forward_pass::ForwardPass;
 use crate::lora::{LoraModel, LoraPlace, LoraSlot};
+use crate::matrix_precision::MatrixPrecision;
 use crate::qwen2::QWEN2_MODULES;
 use crate::weights::{ParameterPlace, load_into, take_tensors, trained_parameters};
 use crate::{Architecture, Bert, CpuBackend, Qwen2, Result, TokenBatch};
@@ -63,6 +64,22 @@ impl<B: Backend> Body<B> {
             Self::Bert(bert) => Box::new(bert.pass(batch)),
             Self::Qwen2(qwen2) => Box::new(qwen2.pass(batch)),
         }
+    }
+
+    /// Has matrix products computed in this format. Weights that have no gradients are kept in it; those that
+    /// are trained stay in f32 and are rounded for each product.
+    #[must_use]
+    pub fn with_precision(mut self, precision: MatrixPrecision) -> Self {
+        match &mut self {
+            Self::Bert(bert) => bert.set_attention_precision(precision),
+            Self::Qwen2(qwen2) => qwen2.set_attention_precision(precision),
+        }
+        for (_, slot) in self.lora_slots() {
+            if let LoraSlot::Linear(layer) = slot {
+                layer.set_precision(precision);
+            }
+        }
+        self
     }
 
     /// The parameters that have gradients, always in the same order, and where they are in checkpoints.

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use burn::module::Module as _;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use coderag_core::{Digest, Embedder, Embeddings, Progress, Silent, TextRole, Unit};
@@ -8,6 +9,7 @@ use crate::batching::batches_by_length;
 use crate::body::Body;
 use crate::dense::Dense;
 use crate::lora::{Adapter, LoraModel};
+use crate::matrix_precision::MatrixPrecision;
 use crate::pipeline::TextPipeline;
 use crate::sentence_transformers::Step;
 use crate::{Error, Result, TokenBatch};
@@ -105,6 +107,13 @@ impl<B: Backend> TextEncoder<B> {
         self.pipeline.include(&adapter.place(&places)?);
         self.body = self.body.with_adapter(adapter)?;
         Ok(self)
+    }
+
+    /// Has the body's matrix products computed in this format.
+    #[must_use]
+    pub fn with_precision(mut self, precision: MatrixPrecision) -> Self {
+        self.body = self.body.no_grad().with_precision(precision);
+        self
     }
 
     /// The longest sequence in tokens, special tokens included; longer texts are cut.

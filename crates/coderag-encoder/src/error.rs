@@ -132,6 +132,16 @@ pub enum Error {
     #[error("cannot train: {0}")]
     Training(String),
 
+    /// A card cannot be used.
+    #[cfg(feature = "cuda")]
+    #[error("cannot use cuda:{index}: {problem}")]
+    Cuda {
+        /// The card's number.
+        index: usize,
+        /// What is missing or too old, and what to install.
+        problem: String,
+    },
+
     /// The device failed while it computed.
     #[error("cannot compute the vectors")]
     Backend(#[source] BoxError),

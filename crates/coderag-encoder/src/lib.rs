@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub mod device;
 pub mod engine;
 pub mod lora;
 
@@ -35,6 +36,7 @@ mod encoder;
 mod error;
 mod export;
 mod forward_pass;
+mod matrix_precision;
 mod model_directory;
 mod pipeline;
 mod pooling;
@@ -56,6 +58,7 @@ pub use encoder::{EncodeOptions, Prompt, TextEncoder};
 pub use error::{Error, Result};
 pub use export::ModelExport;
 pub use forward_pass::ForwardPass;
+pub use matrix_precision::MatrixPrecision;
 pub use model_directory::ModelDirectory;
 pub use pooling::Pooling;
 pub use qwen2::{Qwen2, Qwen2Config};

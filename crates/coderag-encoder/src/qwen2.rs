@@ -10,6 +10,7 @@ use crate::architecture::unusable_size;
 use crate::checkpoint::CheckpointNames;
 use crate::forward_pass::ForwardPass;
 use crate::lora::{LoraEmbedding, LoraLinear, LoraModel, LoraSlot};
+use crate::matrix_precision::MatrixPrecision;
 use crate::rotary_embedding::RotaryEmbedding;
 use crate::weights::{ModuleNames, checkpoint_name};
 
@@ -130,6 +131,7 @@ impl Qwen2Config {
             heads: self.num_attention_heads,
             key_value_heads: self.num_key_value_heads,
             head_dim: self.head_dim,
+            precision: MatrixPrecision::default(),
         }
     }
 
@@ -191,6 +193,13 @@ impl<B: Backend> Qwen2<B> {
             Visibility::All(bias.map(|bias| bias.reshape([sequences, 1, 1, tokens])))
         };
         Qwen2Pass { qwen2: self, input_ids, rotary, visibility }
+    }
+
+    /// Has the products of attention computed in this format.
+    pub(crate) fn set_attention_precision(&mut self, precision: MatrixPrecision) {
+        for layer in &mut self.layers {
+            layer.precision = precision;
+        }
     }
 
     /// Leaves attention's probabilities out at random where the backend differentiates, as transformers does
@@ -322,6 +331,8 @@ struct Qwen2Layer<B: Backend> {
     heads: usize,
     key_value_heads: usize,
     head_dim: usize,
+    #[module(skip)]
+    precision: MatrixPrecision,
 }
 
 impl<B: Backend> Qwen2Layer<B> {
@@ -379,11 +390,12 @@ impl<B: Backend> Qwen2Layer<B> {
             let [sequences, groups, rows] = shared;
             let query = query.clone().narrow(2, start, queries);
             let query = query.reshape([sequences, groups, rows, head_dim]);
-            let scores = query.matmul(key.clone().narrow(2, 0, keys).transpose());
+            let keys_seen = key.clone().narrow(2, 0, keys).transpose();
+            let scores = self.precision.product(query, keys_seen);
             let scores = visibility.hide(scores.reshape([sequences, heads, queries, keys]));
             let weights = self.attention_dropout.forward(softmax(scores, 3));
             let weights = weights.reshape([sequences, groups, rows, keys]);
-            let context = weights.matmul(value.clone().narrow(2, 0, keys));
+            let context = self.precision.product(weights, value.clone().narrow(2, 0, keys));
             blocks.push(context.reshape([sequences, heads, queries, head_dim]));
         }
         let context = Tensor::cat(blocks, 2).swap_dims(1, 2);

@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use burn_autodiff::Autodiff;
 use coderag_encoder::engine::{Trainable, TrainingOptions};
 use coderag_encoder::lora::{Adapter, AdapterConfig, ModuleSelection};
-use coderag_encoder::{Architecture, ModelDirectory};
+use coderag_encoder::{Architecture, MatrixPrecision, ModelDirectory};
 use coderag_train::config::DropoutSettings;
 use coderag_train::loss::{Loss, LossBatch, MultipleNegativesRanking};
 use coderag_train::optimizer::AdamW;
@@ -169,6 +169,51 @@ fn burn_trains_a_bert_as_the_engine_on_the_processor_does() {
             assert!(clipped > 0);
             assert_eq!(state.len(), before.len());
             assert!(state.iter().all(|(name, now)| now.value != before[name].value));
+        }
+    }
+}
+
+#[test]
+fn products_in_bf16_train_nearly_as_those_in_f32_do() {
+    for (name, modules) in [
+        ("small-bert", ["query", "value", "dense"]),
+        ("architectures/qwen2-last-token", ["q_proj", "v_proj", "up_proj"]),
+    ] {
+        let model = directory(name);
+        let lora = adapter(&model, &modules, 0.0);
+        for adapter in [None, Some(&lora)] {
+            let [mut exact, mut rounded] =
+                [MatrixPrecision::F32, MatrixPrecision::Bf16].map(|precision| {
+                    burn(&model, adapter, NO_DROPOUT, false).with_precision(precision)
+                });
+            // What is trained is not rounded.
+            assert_eq!(difference(&exact.state().unwrap(), &rounded.state().unwrap()), 0.0);
+            let sequences = sequences(&model, 99, 30);
+            let mut vectors = [&exact, &rounded]
+                .map(|trainee| values(trainee.embed(&slices(&sequences), None).unwrap()));
+            let dimensions = vectors[0].len() / sequences.len();
+            let [left, right] = vectors.each_mut().map(|values| values.chunks(dimensions));
+            let product = |left: &[f32], right: &[f32]| -> f32 {
+                left.iter().zip(right).map(|(left, right)| left * right).sum()
+            };
+            let cosines = left.zip(right).map(|(left, right)| {
+                product(left, right) / (product(left, left) * product(right, right)).sqrt()
+            });
+            let cosine = cosines.fold(1.0, f32::min);
+            let [losses, rounded_losses] =
+                [train(&mut exact, &model, 0..5), train(&mut rounded, &model, 0..5)];
+            let apart =
+                losses.iter().zip(&rounded_losses).map(|([loss, norm], [other, other_norm])| {
+                    ((loss - other).abs() / loss, (norm - other_norm).abs() / norm)
+                });
+            let (loss, norm) = apart.fold((0.0f64, 0.0f64), |(loss, norm), (other, other_norm)| {
+                (loss.max(other), norm.max(other_norm))
+            });
+            println!("{name}: cosine {cosine:.6}, losses {loss:.1e}, norms {norm:.1e} apart");
+            // Vectors of so small a model are much alike, so that roundings weigh in what tells them apart.
+            assert!(cosine >= 0.999 && loss <= 0.05 && norm <= 0.3);
+            // And it is not simply f32.
+            assert!(difference(&exact.state().unwrap(), &rounded.state().unwrap()) > 0.0);
         }
     }
 }

@@ -10,13 +10,15 @@ use coderag_index::quantization::Quantization;
 use coderag_train::data::OnBadRow;
 use coderag_train::mining::{MiningSettings, OnTooFew, Sampling};
 
+use crate::device::DeviceChoice;
+
 /// Train embedding models for code and SQL, index schemas, and answer with grounded SQL.
 #[derive(Debug, Parser)]
 #[command(name = "coderag", version, max_term_width = 100)]
 pub(crate) struct Arguments {
-    /// Where models run: auto or cpu.
-    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
-    pub(crate) device: Device,
+    /// Where encoders compute: auto, cpu, or in builds with CUDA cuda or cuda:N.
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: DeviceChoice,
 
     /// How many threads to use, at most 1024 [default: all cores].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -40,15 +42,6 @@ pub(crate) struct Arguments {
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Device {
-    /// The fastest device this build supports.
-    #[default]
-    Auto,
-    /// The processor.
-    Cpu,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod commands;
+mod device;
 mod output;
 mod progress;
 

@@ -2,10 +2,11 @@ use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig, Embedding, Linear};
 use burn::tensor::backend::Backend;
 use burn::tensor::module::{embedding, linear};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 
 use super::selection::LayerKind;
 use super::weights::{LoraWeights, transposed};
+use crate::matrix_precision::{MatrixPrecision, rounded};
 
 /// What LoRA adds to a layer: two thin matrices that are trained in place of the layer's weight.
 #[derive(Module, Debug)]
@@ -36,9 +37,13 @@ impl<B: Backend> Lora<B> {
     }
 
     /// `scale * (input * A) * B`, `[.., inputs]` to `[.., outputs]`.
-    fn forward<const D: usize>(&self, input: Tensor<B, D>) -> Tensor<B, D> {
-        let reduced = linear(self.dropout.forward(input), self.a.val(), None);
-        linear(reduced * self.scale, self.b.val(), None)
+    fn forward<const D: usize>(
+        &self,
+        input: Tensor<B, D>,
+        precision: MatrixPrecision,
+    ) -> Tensor<B, D> {
+        let reduced = precision.linear(self.dropout.forward(input), self.a.val(), None);
+        precision.linear(reduced * self.scale, self.b.val(), None)
     }
 
     /// The same for inputs with a single 1: indices, `[batch, tokens]`, to `[batch, tokens, outputs]`.
@@ -69,21 +74,36 @@ impl<B: Backend> Lora<B> {
 pub struct LoraLinear<B: Backend> {
     base: Linear<B>,
     lora: Option<Lora<B>>,
+    #[module(skip)]
+    precision: MatrixPrecision,
 }
 
 impl<B: Backend> LoraLinear<B> {
     /// `[.., inputs]` to `[.., outputs]`.
     pub fn forward<const D: usize>(&self, input: Tensor<B, D>) -> Tensor<B, D> {
+        let base = |input| {
+            let (weight, bias) = (self.base.weight.val(), self.base.bias.as_ref());
+            self.precision.linear(input, weight, bias.map(|bias| bias.val()))
+        };
         match &self.lora {
-            None => self.base.forward(input),
-            Some(lora) => self.base.forward(input.clone()) + lora.forward(input),
+            None => base(input),
+            Some(lora) => base(input.clone()) + lora.forward(input, self.precision),
+        }
+    }
+
+    /// Has products computed in this format. A weight that is not trained is kept in it.
+    pub(crate) fn set_precision(&mut self, precision: MatrixPrecision) {
+        self.precision = precision;
+        let weight = &self.base.weight;
+        if precision == MatrixPrecision::Bf16 && !weight.is_require_grad() {
+            self.base.weight = weight.clone().map(rounded);
         }
     }
 }
 
 impl<B: Backend> From<Linear<B>> for LoraLinear<B> {
     fn from(base: Linear<B>) -> Self {
-        Self { base, lora: None }
+        Self { base, lora: None, precision: MatrixPrecision::default() }
     }
 }
 
@@ -213,7 +233,8 @@ impl<B: Backend> LoraSlot<'_, B> {
     /// Adds the LoRA to the base's weight and takes it away.
     pub(super) fn merge(&mut self) {
         if let Some(lora) = self.lora_mut().take() {
-            self.change(|weight| weight + lora.product());
+            // A frozen weight may be in bfloat16.
+            self.change(|weight| weight.cast(FloatDType::F32) + lora.product());
         }
     }
 }

@@ -16,6 +16,24 @@ pub struct ValueAndGradient<B: Backend> {
     pub gradient: Tensor<B, 2>,
 }
 
+/// A loss as long as it is on the device: what reads it waits for all that the device has to do before.
+#[derive(Debug)]
+pub(crate) struct PendingLoss<B: Backend> {
+    /// `[1]`.
+    pub(crate) value: Tensor<B, 1>,
+    /// Of the loss with respect to the vectors, `[texts, dim]`.
+    pub(crate) gradient: Tensor<B, 2>,
+}
+
+impl<B: Backend> PendingLoss<B> {
+    /// The loss, once the device has it.
+    pub(crate) fn read(self) -> Result<ValueAndGradient<B>> {
+        let value = self.value.try_into_data().map_err(|error| Error::Backend(error.into()))?;
+        let value = value.iter::<f64>().sum();
+        Ok(ValueAndGradient { value, gradient: self.gradient })
+    }
+}
+
 impl Loss {
     /// The loss of vectors `[texts, dim]` and its gradient, as [`value`](Self::value) and autodiff give
     /// them, but for `rows_per_block` anchors at a time: the largest matrix held has `rows_per_block`
@@ -32,6 +50,16 @@ impl Loss {
         batch: &LossBatch,
         rows_per_block: usize,
     ) -> Result<ValueAndGradient<B::InnerBackend>> {
+        self.pending::<B>(embeddings, batch, rows_per_block)?.read()
+    }
+
+    /// As [`value_and_gradient`](Self::value_and_gradient), with the value still on the device.
+    pub(crate) fn pending<B: AutodiffBackend>(
+        &self,
+        embeddings: Tensor<B::InnerBackend, 2>,
+        batch: &LossBatch,
+        rows_per_block: usize,
+    ) -> Result<PendingLoss<B::InnerBackend>> {
         self.check(batch, embeddings.dims())?;
         let embeddings = at_least_f32(embeddings);
         let on_device = DeviceBatch::new(batch, &Tensor::<B, 2>::from_inner(embeddings.clone()));
@@ -48,9 +76,7 @@ impl Loss {
                 }
             }
         }
-        let value = value.try_into_data().map_err(|error| Error::Backend(error.into()))?;
-        let value = value.iter::<f64>().sum();
-        Ok(ValueAndGradient { value, gradient })
+        Ok(PendingLoss { value, gradient })
     }
 }
 

@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use batch::{Guide, LossBatch};
 pub use false_negatives::{FalseNegatives, MarginStrategy};
+pub(crate) use gradient::PendingLoss;
 pub use gradient::ValueAndGradient;
 pub use kl_divergence::KlDivergence;
 pub use margin_mse::MarginMse;
@@ -39,6 +40,7 @@ pub use ranking::{Direction, Hardness, HardnessMode, MultipleNegativesRanking, P
 pub use similarity::Similarity;
 pub(crate) use similarity::normalize;
 pub use statistics::BatchStatistics;
+pub(crate) use statistics::PendingStatistics;
 pub(crate) use statistics::quantile;
 
 use crate::{Error, Result};

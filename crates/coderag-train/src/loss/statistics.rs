@@ -44,22 +44,7 @@ impl BatchStatistics {
         similarity: Similarity,
         rows_per_block: usize,
     ) -> Result<Option<Self>> {
-        batch.check_vectors(embeddings.dims()[0])?;
-        let embeddings = at_least_f32(embeddings);
-        let on_device = DeviceBatch::new(batch, &embeddings);
-        let vectors = similarity.prepare(embeddings);
-        let (mut positives, mut hardest) = (Vec::new(), Vec::new());
-        for rows in blocks(batch.pairs(), rows_per_block) {
-            let candidates = Candidates::new(&on_device, rows);
-            let scores = candidates.similarities(&vectors, Direction::AnchorToDocument);
-            let not_negative = candidates.not_negative();
-            positives.push(candidates.of_own_columns(scores.clone()));
-            hardest.push(scores.mask_fill(not_negative, f32::NEG_INFINITY).max_dim(1));
-        }
-        let (positives, hardest) = (on_host(positives)?, on_host(hardest)?);
-        let pairs = positives.into_iter().zip(hardest);
-        let with_negative = pairs.filter(|(_, hardest)| *hardest > f64::NEG_INFINITY).collect();
-        Ok(Self::of_similarities(with_negative))
+        PendingStatistics::of(embeddings, batch, similarity, rows_per_block)?.read()
     }
 
     /// The statistics of anchors, each with the similarities of its positive and of its hardest negative;
@@ -84,10 +69,51 @@ impl BatchStatistics {
     }
 }
 
-/// The numbers of columns `[rows, 1]`, one after the other.
-fn on_host<B: Backend>(columns: Vec<Tensor<B, 2>>) -> Result<Vec<f64>> {
-    let data = Tensor::cat(columns, 0).try_into_data();
-    Ok(data.map_err(|error| Error::Backend(error.into()))?.iter::<f64>().collect())
+/// The statistics of a batch as long as they are on the device: what reads them waits for all that the device has
+/// to do before.
+#[derive(Debug)]
+pub(crate) struct PendingStatistics<B: Backend> {
+    /// Each anchor's similarity to its positive and to its hardest negative, `[pairs, 2]`.
+    similarities: Tensor<B, 2>,
+}
+
+impl<B: Backend> PendingStatistics<B> {
+    /// As [`BatchStatistics::of`].
+    pub(crate) fn of(
+        embeddings: Tensor<B, 2>,
+        batch: &LossBatch,
+        similarity: Similarity,
+        rows_per_block: usize,
+    ) -> Result<Self> {
+        batch.check_vectors(embeddings.dims()[0])?;
+        let embeddings = at_least_f32(embeddings);
+        let on_device = DeviceBatch::new(batch, &embeddings);
+        let vectors = similarity.prepare(embeddings);
+        let mut similarities = Vec::new();
+        for rows in blocks(batch.pairs(), rows_per_block) {
+            let candidates = Candidates::new(&on_device, rows);
+            let scores = candidates.similarities(&vectors, Direction::AnchorToDocument);
+            let not_negative = candidates.not_negative();
+            similarities.push(Tensor::cat(
+                vec![
+                    candidates.of_own_columns(scores.clone()),
+                    scores.mask_fill(not_negative, f32::NEG_INFINITY).max_dim(1),
+                ],
+                1,
+            ));
+        }
+        Ok(Self { similarities: Tensor::cat(similarities, 0) })
+    }
+
+    /// The numbers, once the device has them; `None` when no anchor has a negative.
+    pub(crate) fn read(self) -> Result<Option<BatchStatistics>> {
+        let data = self.similarities.try_into_data();
+        let data = data.map_err(|error| Error::Backend(error.into()))?;
+        let values: Vec<f64> = data.iter::<f64>().collect();
+        let pairs = values.as_chunks().0.iter().map(|[positive, hardest]| (*positive, *hardest));
+        let with_negative = pairs.filter(|(_, hardest)| *hardest > f64::NEG_INFINITY).collect();
+        Ok(BatchStatistics::of_similarities(with_negative))
+    }
 }
 
 /// A quantile of sorted values, at least one, linear between neighbours as numpy's default.

@@ -40,6 +40,7 @@ pub(super) fn record(
             started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             model_fingerprint: model.fingerprint(),
             development: digests,
+            device: context.device.to_string(),
             threads,
             config: config.clone(),
             changes: Vec::new(),
@@ -58,11 +59,15 @@ pub(super) fn record(
             if record.threads != threads {
                 changes.push(format!("`--threads` was {} and is {threads}", record.threads));
             }
+            let device = context.device.to_string();
+            if record.device != device {
+                changes.push(format!("`--device` was {} and is {device}", record.device));
+            }
             for change in &changes {
                 tracing::warn!("{change}: the run differs from one without the interruption");
             }
             let changes = [record.changes, changes].concat();
-            RunRecord { config: config.clone(), changes, threads, ..record }
+            RunRecord { config: config.clone(), changes, device, threads, ..record }
         }
     };
     folder.write_record(&record)?;

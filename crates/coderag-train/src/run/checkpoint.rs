@@ -37,6 +37,9 @@ pub(super) struct Position {
     pub(super) seconds: f64,
     /// The most memory that a process of the run has had, in bytes, where the system tells.
     pub(super) peak_memory: Option<u64>,
+    /// Whether the checkpoint was written only because the run was stopped there: the next one replaces it.
+    #[serde(default)]
+    pub(super) interrupted: bool,
 }
 
 /// A measurement, and after which step it was made.

@@ -1,5 +1,10 @@
 use burn::backend::Flex;
+use burn::tensor::backend::AutodiffBackend;
 use burn_autodiff::Autodiff;
+#[cfg(feature = "cuda")]
+use coderag_encoder::MatrixPrecision;
+#[cfg(feature = "cuda")]
+use coderag_encoder::device::Device;
 use coderag_encoder::engine::{Dropout, Trainable, TrainingOptions, TrainingPrecision};
 use coderag_encoder::lora::{Adapter, AdapterConfig, LayerKind, ModuleSelection};
 use coderag_encoder::{Architecture, ModelDirectory};
@@ -9,6 +14,10 @@ use super::{Outcome, RunContext};
 use crate::config::{LoraSettings, TrainConfig};
 use crate::trainee::{BurnTrainee, CpuTrainee};
 use crate::{Error, Result};
+
+/// Enough for a card to be busy with one launch; gradient checkpointing bounds the memory.
+#[cfg(feature = "cuda")]
+const TOKENS_AT_ONCE_ON_CARD: usize = 65_536;
 
 /// Runs with the trainee that fits the model and the device.
 pub(super) fn train(config: &TrainConfig, context: &RunContext<'_>) -> Result<Outcome> {
@@ -21,13 +30,31 @@ pub(super) fn train(config: &TrainConfig, context: &RunContext<'_>) -> Result<Ou
         }
         None => None,
     };
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(card) = context.device {
+        let precision = match config.precision {
+            TrainingPrecision::F32 => MatrixPrecision::F32,
+            TrainingPrecision::Bf16 => MatrixPrecision::Bf16,
+        };
+        let device = card.device();
+        let trainee: BurnTrainee<Autodiff<burn::backend::Cuda>> =
+            burn_trainee(config, &model, adapter.as_ref(), &device)?;
+        let trainee = trainee.with_precision(precision).with_tokens_at_once(TOKENS_AT_ONCE_ON_CARD);
+        return Training::open(config, context, &model, trainee)?.run(adapter.as_ref());
+    }
     match model.architecture() {
         Architecture::Bert(_) if !adapter.as_ref().is_some_and(has_embeddings) => {
             let trainee = cpu_trainee(config, context, &model, adapter.as_ref())?;
             Training::open(config, context, &model, trainee)?.run(adapter.as_ref())
         }
         _ => {
-            let trainee = burn_trainee(config, &model, adapter.as_ref())?;
+            if config.precision != TrainingPrecision::F32 {
+                let problem =
+                    "on the processor Qwen2, Qwen3 and adapters of embeddings are trained in `f32`";
+                return Err(Error::Setting { setting: "precision", problem: problem.to_owned() });
+            }
+            let trainee: BurnTrainee<Autodiff<Flex>> =
+                burn_trainee(config, &model, adapter.as_ref(), &Default::default())?;
             Training::open(config, context, &model, trainee)?.run(adapter.as_ref())
         }
     }
@@ -51,19 +78,15 @@ fn has_embeddings(adapter: &Adapter) -> bool {
     adapter.layers().values().any(|layer| layer.kind() == LayerKind::Embedding)
 }
 
-/// A trainee on the processor of what its engine has no backward pass for.
-fn burn_trainee(
+/// A trainee on a card, or on the processor of what its engine has no backward pass for.
+fn burn_trainee<B: AutodiffBackend>(
     config: &TrainConfig,
     model: &ModelDirectory,
     adapter: Option<&Adapter>,
-) -> Result<BurnTrainee<Autodiff<Flex>>> {
-    if config.precision != TrainingPrecision::F32 {
-        let problem =
-            "on the processor Qwen2, Qwen3 and adapters of embeddings are trained in `f32`";
-        return Err(Error::Setting { setting: "precision", problem: problem.to_owned() });
-    }
+    device: &B::Device,
+) -> Result<BurnTrainee<B>> {
     let (dropout, checkpointing) = (config.dropout, config.gradient_checkpointing);
-    BurnTrainee::load(model, adapter, dropout, checkpointing, &Default::default())
+    BurnTrainee::load(model, adapter, dropout, checkpointing, device)
 }
 
 fn cpu_trainee(

@@ -2,6 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use coderag_core::{Claim, Digest, Error as CoreError, atomic};
+use coderag_encoder::device::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::config::TrainConfig;
@@ -22,6 +23,9 @@ pub struct RunRecord {
     /// The digests of the files of the evaluation.
     #[serde(default)]
     pub development: Vec<Digest>,
+    /// Where the model computed.
+    #[serde(default = "processor")]
+    pub device: String,
     /// How many threads computed.
     pub threads: usize,
     /// The settings.
@@ -29,6 +33,11 @@ pub struct RunRecord {
     /// What was changed while the run was interrupted, in words.
     #[serde(default)]
     pub changes: Vec<String>,
+}
+
+/// Where runs computed before records said so.
+fn processor() -> String {
+    Device::Cpu.to_string()
 }
 
 impl RunRecord {

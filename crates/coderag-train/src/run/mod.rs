@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use coderag_core::Progress;
+use coderag_encoder::device::Device;
 
 pub use folder::RunRecord;
 
@@ -47,6 +48,8 @@ pub struct RunContext<'a> {
     pub base_model: &'a str,
     /// The run's folder.
     pub output: &'a Path,
+    /// Where the model computes.
+    pub device: &'a Device,
     /// How many threads compute; the number of cores by default.
     pub threads: Option<usize>,
     /// Remove what an earlier run left in the folder, instead of going on with it.
@@ -61,12 +64,13 @@ pub struct RunContext<'a> {
 
 impl std::fmt::Debug for RunContext<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { model, base_model, output, threads, restart, stop_after, .. } = self;
+        let Self { model, base_model, output, device, threads, restart, stop_after, .. } = self;
         formatter
             .debug_struct("RunContext")
             .field("model", model)
             .field("base_model", base_model)
             .field("output", output)
+            .field("device", device)
             .field("threads", threads)
             .field("restart", restart)
             .field("stop_after", stop_after)

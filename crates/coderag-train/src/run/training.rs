@@ -86,6 +86,7 @@ impl<'a, T: Trainee> Training<'a, T> {
             None => (Position::default(), MetricsLog::create(&folder.metrics())?),
         };
         let patience = config.evaluation.as_ref().and_then(|evaluation| evaluation.patience);
+        position.interrupted = false;
         position.stopped_early &= patience.is_some_and(|it| position.without_better >= it);
         let planned: u64 = stages.iter().take(position.stage).map(|stage| stage.steps).sum();
         if position.step - position.stage_step < planned {
@@ -168,7 +169,7 @@ impl<'a, T: Trainee> Training<'a, T> {
             while self.position.stage_step < stage.steps && !self.position.stopped_early {
                 let stop = self.context.stop_after.is_some_and(|limit| of_this_call >= limit);
                 if stop || self.context.interrupt.load(Ordering::Relaxed) {
-                    self.write_checkpoint()?;
+                    self.write_checkpoint_of_stop()?;
                     return Ok(End::Interrupted);
                 }
                 let loss = self.take_step(stage, &mut sampler)?;
@@ -276,19 +277,20 @@ impl<'a, T: Trainee> Training<'a, T> {
             }
         };
         let loss = stage.config.loss.at_step(self.config.seed, stage_step);
-        let Objective { value, gradient, statistics } =
+        let objective =
             Objective::<T::Backend>::of(pooled, self.model.normalizes(), &loss, &texts.loss_batch)?;
-        if !value.is_finite() {
-            return Err(self.diverged(step + 1, format!("the loss is {value}")));
-        }
-        let gradient = gradient / stage.config.accumulate as f64;
+        let gradient = objective.gradient() / stage.config.accumulate as f64;
         if chunks.len() == 1 {
             self.trainee.backward(gradient)?;
-            return Ok((value, statistics));
+        } else {
+            for (number, chunk) in chunks.iter().enumerate() {
+                self.trainee.forward(chunk, seed(number as u64))?;
+                self.trainee.backward(gradient.clone().narrow(0, number * at_once, chunk.len()))?;
+            }
         }
-        for (number, chunk) in chunks.iter().enumerate() {
-            self.trainee.forward(chunk, seed(number as u64))?;
-            self.trainee.backward(gradient.clone().narrow(0, number * at_once, chunk.len()))?;
+        let (value, statistics) = objective.read()?;
+        if !value.is_finite() {
+            return Err(self.diverged(step + 1, format!("the loss is {value}")));
         }
         Ok((value, statistics))
     }
@@ -350,6 +352,15 @@ impl<'a, T: Trainee> Training<'a, T> {
         appended.map_err(|source| self.not_written(source))
     }
 
+    /// Writes a checkpoint where the run is stopped, unless it has just written one.
+    fn write_checkpoint_of_stop(&mut self) -> Result<()> {
+        if self.checkpoints.of(self.position.step).exists() {
+            return Ok(());
+        }
+        self.position.interrupted = true;
+        self.write_checkpoint()
+    }
+
     fn write_checkpoint(&mut self) -> Result<()> {
         let written = self.try_to_write_checkpoint();
         written.map_err(|source| self.not_written(source))
@@ -360,16 +371,19 @@ impl<'a, T: Trainee> Training<'a, T> {
         self.position.peak_memory = self.position.peak_memory.max(peak_memory());
         let state = self.trainee.state()?;
         checkpoint::write(&self.checkpoints.of(self.position.step), &self.position, &state)?;
-        let mut steps = self.checkpoints.steps()?;
-        let old = steps.len().saturating_sub(self.config.checkpoints.keep);
-        let kept = steps.split_off(old);
-        self.checkpoints.keep(&kept)?;
-        // A checkpoint that the run goes on from must find the parameters that were best then.
-        let mut best = Vec::new();
-        for step in kept {
+        // A stop's checkpoint counts until the next one, so that a stopped run ends with those of any other.
+        let mut kept = Vec::new();
+        for step in self.checkpoints.steps()? {
             let position = checkpoint::read_position(&self.checkpoints.of(step))?;
-            best.extend(position.best.map(|best| best.step));
+            if !position.interrupted || step == self.position.step {
+                kept.push(position);
+            }
         }
+        kept.drain(..kept.len().saturating_sub(self.config.checkpoints.keep));
+        let steps: Vec<u64> = kept.iter().map(|position| position.step).collect();
+        self.checkpoints.keep(&steps)?;
+        // A checkpoint that the run goes on from must find the parameters that were best then.
+        let best: Vec<u64> = kept.iter().filter_map(|position| Some(position.best?.step)).collect();
         self.best.keep(&best)
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use coderag_core::Silent;
+use coderag_encoder::device::Device;
 use coderag_train::config::TrainConfig;
 use coderag_train::record::{EvaluationRecord, MetricsLog, Record, StepRecord};
 use coderag_train::run::{Outcome, RunContext, train};
@@ -86,6 +87,7 @@ impl Folder {
                 model: &model(),
                 base_model: "small-bert",
                 output: &self.path(name),
+                device: &Device::Cpu,
                 threads: Some(2),
                 restart: false,
                 stop_after,

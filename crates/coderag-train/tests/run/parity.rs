@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use coderag_core::Silent;
+use coderag_encoder::device::Device;
 use coderag_train::config::TrainConfig;
 use coderag_train::record::{MetricsLog, Record, StepRecord};
 use coderag_train::run::{RunContext, train};
@@ -65,6 +66,7 @@ fn steps(model: &Path, pairs: &Path, top: &str, learning_rate: f64) -> Vec<StepR
         model,
         base_model: "sentence-transformers/all-MiniLM-L6-v2",
         output: &output,
+        device: &Device::Cpu,
         threads: None,
         restart: false,
         stop_after: None,

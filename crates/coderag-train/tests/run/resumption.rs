@@ -40,6 +40,18 @@ proptest! {
 }
 
 #[test]
+fn the_checkpoint_of_a_stop_makes_room_for_the_next() {
+    let folder = Folder::new();
+    let config = folder.config(TOP, STAGE);
+    for expected in [["step-00000003", "step-00000005"], ["step-00000009", "step-00000010"]] {
+        folder.train("run", &config, Some(5)).unwrap();
+        assert_eq!(folder.names("run/checkpoints"), expected);
+    }
+    folder.train_well("run", &config);
+    assert_eq!(folder.names("run/checkpoints"), ["step-00000009", "step-00000011"]);
+}
+
+#[test]
 fn what_was_done_after_the_last_checkpoint_is_done_again() {
     let folder = Folder::new();
     let config = folder.config(&format!("{TOP}\n{}", folder.evaluation("every = 4")), STAGE);

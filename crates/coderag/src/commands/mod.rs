@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
-use coderag_encoder::CpuEncoder;
+use coderag_encoder::device::{Device, DeviceEncoder};
 use coderag_encoder::engine::{EngineOptions, Precision};
 use coderag_models::{Registry, Settings, Store};
 
-use crate::arguments::{Arguments, Device};
+use crate::arguments::Arguments;
+use crate::device::DeviceChoice;
 use crate::progress::ProgressBars;
 
 /// What every command needs: the global flags, put to work.
@@ -28,12 +29,11 @@ pub(crate) struct Session {
     pub(crate) store: Store,
     pub(crate) progress: ProgressBars,
     pub(crate) threads: usize,
+    device: DeviceChoice,
 }
 
 impl Session {
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
-        // This build runs on the processor alone, so both choices mean the same.
-        let (Device::Auto | Device::Cpu) = arguments.device;
         let threads = match arguments.threads {
             Some(threads) => threads.into(),
             None => available_parallelism().context("cannot count the processor's cores")?.get(),
@@ -49,7 +49,12 @@ impl Session {
         };
         let store = Store::new(Settings::from_env()?);
         let progress = ProgressBars::new(arguments.quiet);
-        Ok(Self { registry, store, progress, threads })
+        Ok(Self { registry, store, progress, threads, device: arguments.device })
+    }
+
+    /// Where encoders compute.
+    pub(crate) fn device(&self) -> Result<Device> {
+        self.device.open()
     }
 
     /// Where the model is that a user named, by registry name or by path.
@@ -58,7 +63,11 @@ impl Session {
     }
 
     /// Loads an encoder by registry name or path, with the LoRA adapter of a folder.
-    pub(crate) fn encoder(&self, name_or_path: &str, adapter: Option<&Path>) -> Result<CpuEncoder> {
+    pub(crate) fn encoder(
+        &self,
+        name_or_path: &str,
+        adapter: Option<&Path>,
+    ) -> Result<DeviceEncoder> {
         self.encoder_of(name_or_path, adapter, Precision::default())
     }
 
@@ -68,13 +77,10 @@ impl Session {
         name_or_path: &str,
         adapter: Option<&Path>,
         precision: Precision,
-    ) -> Result<CpuEncoder> {
+    ) -> Result<DeviceEncoder> {
         let threads = Some(self.threads);
         let options = EngineOptions { precision, threads, ..EngineOptions::default() };
         let model = self.locate(name_or_path)?;
-        Ok(match adapter {
-            Some(adapter) => CpuEncoder::load_with_adapter(&model, adapter, &options)?,
-            None => CpuEncoder::load(&model, &options)?,
-        })
+        Ok(DeviceEncoder::load(&model, adapter, &self.device()?, &options)?)
     }
 }

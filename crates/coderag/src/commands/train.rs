@@ -21,6 +21,7 @@ pub(crate) fn run(session: &Session, arguments: &TrainArguments) -> Result<()> {
         model: &model,
         base_model: &base_model(session, &config.model, &model),
         output: &arguments.output,
+        device: &session.device()?,
         threads: Some(session.threads),
         restart: arguments.restart,
         stop_after: arguments.stop_after,

@@ -82,10 +82,39 @@ fn a_path_that_is_not_what_it_should_be() {
 }
 
 #[test]
+fn a_card_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("texts.txt"), "a\n").unwrap();
+    let model =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../coderag-encoder/tests/fixtures/small-bert");
+    let embed = |device| {
+        run_in(
+            folder.path(),
+            &[
+                "--device",
+                device,
+                "embed",
+                "--model",
+                model,
+                "--input",
+                "[FOLDER]/texts.txt",
+                "--output",
+                "-",
+            ],
+        )
+    };
+    let text = embed("cuda:4096");
+    assert!(text.starts_with("exit code 1\n--- stderr\nerror: cannot use cuda:4096: "), "{text}");
+    // Without one, the processor does it.
+    assert!(embed("auto").starts_with("exit code 0\n"));
+    assert!(embed("cpu").starts_with("exit code 0\n"));
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     assert_eq!(run(&["sql"]).code, 2);
     assert_eq!(run(&["index", "search", "--index", "i"]).code, 2);
-    assert_eq!(run(&["--device", "cuda", "models", "list"]).code, 2);
+    assert_eq!(run(&["--device", "gpu", "models", "list"]).code, 2);
     assert_eq!(run(&["--threads", "0", "models", "list"]).code, 2);
 }
 

@@ -4,7 +4,7 @@ mod parameters;
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use coderag_encoder::lora::Adapter;
-use coderag_encoder::{Body, ModelDirectory};
+use coderag_encoder::{Body, MatrixPrecision, ModelDirectory};
 
 use super::{Trainee, TraineeState, Update, Vectors, no_forward_pass};
 use crate::config::DropoutSettings;
@@ -65,6 +65,14 @@ impl<B: AutodiffBackend> BurnTrainee<B> {
     #[must_use]
     pub fn with_tokens_at_once(mut self, tokens: usize) -> Self {
         self.model.tokens_at_once = tokens;
+        self
+    }
+
+    /// Has matrix products computed in this format. Parameters and the optimizer's state stay in f32; weights
+    /// that an adapter leaves as they are are kept in it.
+    #[must_use]
+    pub fn with_precision(mut self, precision: MatrixPrecision) -> Self {
+        self.model.change_body(|body| body.with_precision(precision));
         self
     }
 

@@ -1,7 +1,8 @@
 use anyhow::Result;
 use coderag_core::{Embedder as _, Embeddings, Progress};
+use coderag_encoder::device::DeviceEncoder;
 use coderag_encoder::engine::Precision;
-use coderag_encoder::{CpuEncoder, EncodeOptions, Prompt};
+use coderag_encoder::{EncodeOptions, Prompt};
 use serde_json::{Map, Value, json};
 
 use crate::arguments::EmbedArguments;
@@ -10,7 +11,7 @@ use crate::commands::Session;
 /// Turns texts into vectors as the options say, in the order of sentence-transformers' `encode`: the
 /// model with its own normalisation, then the cut, then the normalisation that was asked for.
 pub(super) struct Encoding {
-    encoder: CpuEncoder,
+    encoder: DeviceEncoder,
     options: EncodeOptions,
     dimensions: usize,
     normalize_after_cut: bool,

@@ -2,7 +2,8 @@ use std::num::NonZeroUsize;
 
 use anyhow::Result;
 use coderag_core::{Digest, Embeddings, Progress as _, TextRole, Unit};
-use coderag_encoder::{CpuEncoder, EncodeOptions};
+use coderag_encoder::EncodeOptions;
+use coderag_encoder::device::DeviceEncoder;
 use coderag_index::ChunkFolder;
 use coderag_train::mining::Pairs;
 use serde::Serialize;
@@ -41,7 +42,7 @@ impl Vectors {
     pub(super) fn embed(
         &mut self,
         session: &Session,
-        encoder: &CpuEncoder,
+        encoder: &DeviceEncoder,
         pairs: &Pairs,
         chunk_rows: NonZeroUsize,
     ) -> Result<(Embeddings, Embeddings)> {
@@ -73,7 +74,7 @@ impl Vectors {
     fn embed_missing(
         &mut self,
         session: &Session,
-        encoder: &CpuEncoder,
+        encoder: &DeviceEncoder,
         pairs: &Pairs,
         chunk_rows: NonZeroUsize,
     ) -> Result<()> {

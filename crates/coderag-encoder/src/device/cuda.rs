@@ -1,0 +1,163 @@
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::fmt;
+use std::path::PathBuf;
+
+use burn::backend::cuda::CudaDevice;
+use cudarc::driver::{result, sys};
+use cudarc::nvrtc;
+
+use crate::{Error, Result};
+
+/// The oldest CUDA whose compiler knows the architectures that burn's kernels are compiled for.
+const OLDEST: Version = Version(12, 0);
+
+/// A card that burn can compute on: the driver, the compiler of its kernels and the headers they include are
+/// there and fit together. What is missing would otherwise be a panic at the first tensor.
+#[derive(Clone, Debug)]
+pub struct CudaCard {
+    index: usize,
+    name: String,
+    /// In bytes.
+    memory: usize,
+    driver: Version,
+}
+
+impl CudaCard {
+    /// Looks for the card of this number, counted from 0 as `CUDA_VISIBLE_DEVICES` leaves them.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] says what is missing or too old, and what to install.
+    pub fn open(index: usize) -> Result<Self> {
+        let refuse = |problem: String| Error::Cuda { index, problem };
+        let driver = driver().map_err(refuse)?;
+        check_compiler(driver).map_err(refuse)?;
+        let failed = |error: cudarc::driver::DriverError| refuse(error.to_string());
+        let count = result::device::get_count().map_err(failed)?;
+        let number = c_int::try_from(index).ok().filter(|number| *number < count);
+        let number = number.ok_or_else(|| refuse(format!("there are {count}, counted from 0")))?;
+        let device = result::device::get(number).map_err(failed)?;
+        let name = result::device::get_name(device).map_err(failed)?;
+        // SAFETY: the driver has just given this device.
+        let memory = unsafe { result::device::total_mem(device) }.map_err(failed)?;
+        Ok(Self { index, name, memory, driver })
+    }
+
+    /// Its number.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The card for burn.
+    pub fn device(&self) -> CudaDevice {
+        CudaDevice::new(self.index)
+    }
+}
+
+impl fmt::Display for CudaCard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, name, memory, driver } = self;
+        let gibibytes = *memory as f64 / f64::from(1 << 30);
+        write!(formatter, "cuda:{index} ({name}, {gibibytes:.1} GiB, CUDA {driver})")
+    }
+}
+
+/// A version of CUDA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version(i32, i32);
+
+impl Version {
+    /// From a number such as 12040.
+    fn of(number: c_int) -> Self {
+        Self(number / 1000, number % 1000 / 10)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.0, self.1)
+    }
+}
+
+/// Starts the driver, and returns the newest CUDA that it serves.
+fn driver() -> Result<Version, String> {
+    // SAFETY: libraries of NVIDIA's, which do nothing that could harm when they are loaded.
+    if !unsafe { sys::is_culib_present() } {
+        return Err("libcuda is not there; install NVIDIA's driver".to_owned());
+    }
+    result::init().map_err(|error| format!("the driver does not start: {error}"))?;
+    let mut number = 0;
+    // SAFETY: the pointer is to a number that lives on.
+    let asked = unsafe { sys::cuDriverGetVersion(&mut number) };
+    asked.result().map_err(|error| format!("the driver does not answer: {error}"))?;
+    let version = Version::of(number);
+    if version < OLDEST {
+        return Err(format!(
+            "the driver serves CUDA up to {version}, and {OLDEST} is needed; install a newer driver"
+        ));
+    }
+    Ok(version)
+}
+
+/// Checks the compiler of the kernels and the headers that they include.
+fn check_compiler(driver: Version) -> Result<(), String> {
+    // SAFETY: as for the driver.
+    if !unsafe { nvrtc::sys::is_culib_present() } {
+        return Err(
+            "libnvrtc is not there; install NVIDIA's CUDA toolkit, or its packages cuda-nvrtc and \
+                    cuda-cudart-dev, and name their folder in LD_LIBRARY_PATH"
+                .to_owned(),
+        );
+    }
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: the pointers are to numbers that live on.
+    let asked = unsafe { nvrtc::sys::nvrtcVersion(&mut major, &mut minor) };
+    asked.result().map_err(|error| format!("libnvrtc does not answer: {error}"))?;
+    let compiler = Version(major, minor);
+    if compiler < OLDEST {
+        return Err(format!("libnvrtc is of CUDA {compiler}, and {OLDEST} is needed"));
+    }
+    // Within a major version a driver runs what newer compilers made
+    // (https://docs.nvidia.com/deploy/cuda-compatibility/).
+    if compiler.0 > driver.0 {
+        return Err(format!(
+            "libnvrtc is of CUDA {compiler}, and the driver serves CUDA up to {driver}; install a newer driver \
+             or an older toolkit"
+        ));
+    }
+    let headers = toolkit().map(|toolkit| toolkit.join("include"));
+    if !headers.as_ref().is_some_and(|folder| folder.join("cuda_runtime.h").is_file()) {
+        return Err(format!(
+            "the headers of CUDA are not in {}; install cuda-cudart-dev of NVIDIA's toolkit, or set CUDA_PATH \
+             to the folder that has them in `include`",
+            headers.unwrap_or_else(|| PathBuf::from("/usr/local/cuda/include")).display()
+        ));
+    }
+    Ok(())
+}
+
+/// Where burn looks for the headers.
+fn toolkit() -> Option<PathBuf> {
+    cubecl_cuda::install::cuda_path()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_the_driver_writes_them() {
+        assert_eq!(Version::of(12_040), Version(12, 4));
+        assert_eq!(Version::of(13_000).to_string(), "13.0");
+        assert!(Version::of(11_080) < OLDEST);
+    }
+
+    #[test]
+    fn a_card_that_is_not_there_is_refused_with_what_to_do() {
+        let message = CudaCard::open(4096).unwrap_err().to_string();
+        assert!(message.contains("cuda:4096"), "{message}");
+        let reasons = ["libcuda is not there", "the driver", "libnvrtc", "headers", "there are"];
+        assert!(reasons.iter().any(|reason| message.contains(reason)), "{message}");
+    }
+}

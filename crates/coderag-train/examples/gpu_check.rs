@@ -1,0 +1,273 @@
+//! Compares a card with the processor, and times it. `scripts/gpu_check.sh` calls it.
+//!
+//! ```text
+//! gpu_check compare MODEL lora|full
+//! gpu_check train MODEL lora|full f32|bf16 SEQUENCES STEPS [recomputed]
+//! gpu_check embed MODEL f32|bf16 TEXTS
+//! ```
+//!
+//! `MODEL` is a sentence-transformers directory. Sequences are of 128 tokens; a step is half as many pairs with
+//! the multiple-negatives ranking loss, forward, backward and AdamW. Adapters are of rank 16 on every linear
+//! layer. Prints one line of JSON.
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Instant;
+
+use burn::backend::{Cuda, Flex};
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+use burn_autodiff::Autodiff;
+use coderag_core::Silent;
+use coderag_encoder::device::{CudaCard, Device, DeviceEncoder};
+use coderag_encoder::engine::EngineOptions;
+use coderag_encoder::lora::{Adapter, AdapterConfig, ModuleSelection};
+use coderag_encoder::{EncodeOptions, MatrixPrecision, ModelDirectory, Prompt};
+use coderag_train::config::DropoutSettings;
+use coderag_train::loss::{Loss, LossBatch, MultipleNegativesRanking, ValueAndGradient};
+use coderag_train::optimizer::AdamW;
+use coderag_train::trainee::{BurnTrainee, Trainee, TraineeState, Update};
+use serde_json::json;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The tokens of each sequence, special tokens included.
+const TOKENS: usize = 128;
+/// The tokens that go through the model together.
+const TOKENS_AT_ONCE: usize = 65_536;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let card = CudaCard::open(0)?;
+    let result = match *arguments {
+        ["compare", model, trained] => compare(&card, model.as_ref(), trained)?,
+        ["train", model, trained, precision, sequences, steps, ref rest @ ..] => {
+            let recomputed = rest.contains(&"recomputed");
+            let setup = Setup { model: model.as_ref(), trained, precision, recomputed };
+            time_training(&card, &setup, sequences.parse()?, steps.parse()?)?
+        }
+        ["embed", model, precision, texts] => {
+            time_embedding(&card, model.as_ref(), precision, texts.parse()?)?
+        }
+        _ => return Err("which of compare, train and embed?".into()),
+    };
+    println!("{result}");
+    Ok(())
+}
+
+/// A model in training.
+struct Setup<'a> {
+    model: &'a Path,
+    trained: &'a str,
+    precision: &'a str,
+    recomputed: bool,
+}
+
+fn precision(name: &str) -> Result<MatrixPrecision> {
+    match name {
+        "f32" => Ok(MatrixPrecision::F32),
+        "bf16" => Ok(MatrixPrecision::Bf16),
+        _ => Err(format!("`{name}` is neither f32 nor bf16").into()),
+    }
+}
+
+/// A trainee on some backend, and what its loss is to do with the vectors.
+fn trainee<B: AutodiffBackend>(
+    setup: &Setup<'_>,
+    device: &B::Device,
+) -> Result<(BurnTrainee<B>, ModelDirectory)> {
+    let model = ModelDirectory::open(setup.model, Some(TOKENS))?;
+    let adapter = match setup.trained {
+        "lora" => {
+            let config = AdapterConfig::new(16, 32.0, ModuleSelection::AllLinear);
+            Some(Adapter::initial(config, &model.lora_places(), 7)?)
+        }
+        "full" => None,
+        other => return Err(format!("`{other}` is neither lora nor full").into()),
+    };
+    let trainee = BurnTrainee::<B>::load(
+        &model,
+        adapter.as_ref(),
+        DropoutSettings::default(),
+        setup.recomputed,
+        device,
+    )?;
+    let trainee = trainee.with_precision(precision(setup.precision)?);
+    Ok((trainee.with_tokens_at_once(TOKENS_AT_ONCE), model))
+}
+
+/// Sequences of tokens that are no special ones, drawn by a linear congruential generator.
+fn sequences(
+    model: &ModelDirectory,
+    count: usize,
+    lengths: impl Fn(usize) -> usize,
+) -> Vec<Vec<u32>> {
+    let vocabulary = model.architecture().vocab_size() as u64;
+    let first = 1_000.min(vocabulary / 2);
+    let mut state = 17u64;
+    let mut draw = |_| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (first + (state >> 33) % (vocabulary - first)) as u32
+    };
+    (0..count).map(|index| (0..lengths(index)).map(&mut draw).collect()).collect()
+}
+
+/// Forward pass, loss, backward pass and a step of the optimizer; returns vectors and loss.
+fn step<B: AutodiffBackend>(
+    trainee: &mut BurnTrainee<B>,
+    sequences: &[&[u32]],
+    number: u64,
+    adamw: AdamW,
+) -> Result<(Tensor<B::InnerBackend, 2>, f64)> {
+    let vectors = trainee.forward(sequences, 0)?;
+    let batch = LossBatch::new(sequences.len() / 2, Vec::new())?;
+    let loss = Loss::MultipleNegativesRanking(MultipleNegativesRanking::default());
+    let ValueAndGradient { value, gradient } =
+        loss.value_and_gradient::<B>(vectors.clone(), &batch, 256)?;
+    trainee.backward(gradient)?;
+    let max_gradient_norm = f64::INFINITY;
+    trainee.step(&Update { step: number, learning_rate: 1e-5, adamw, max_gradient_norm })?;
+    Ok((vectors, value))
+}
+
+/// Vectors, the loss and the gradients of a first step.
+struct FirstStep {
+    vectors: Vec<f32>,
+    loss: f64,
+    gradients: TraineeState,
+}
+
+fn first_step<B: AutodiffBackend>(setup: &Setup<'_>, device: &B::Device) -> Result<FirstStep> {
+    let (mut trainee, model) = trainee::<B>(setup, device)?;
+    let sequences = sequences(&model, 16, |index| TOKENS - 7 * index);
+    let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    // The first moment is then the gradient itself.
+    let adamw = AdamW { beta1: 0.0, ..AdamW::default() };
+    let (vectors, loss) = step(&mut trainee, &sequences, 0, adamw)?;
+    let vectors =
+        vectors.into_data().convert::<f32>().into_vec().map_err(|error| format!("{error:?}"))?;
+    Ok(FirstStep { vectors, loss, gradients: trainee.state()? })
+}
+
+/// The card in f32 and in bf16 beside the processor in f32.
+fn compare(card: &CudaCard, model: &Path, trained: &str) -> Result<serde_json::Value> {
+    let setup = |precision| Setup { model, trained, precision, recomputed: false };
+    let expected = first_step::<Autodiff<Flex>>(&setup("f32"), &Default::default())?;
+    let found = first_step::<Autodiff<Cuda>>(&setup("f32"), &card.device())?;
+    let rounded = first_step::<Autodiff<Cuda>>(&setup("bf16"), &card.device())?;
+    let dimensions = expected.vectors.len() / 16;
+    let length =
+        |vector: &[f32]| vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    let vectors = expected.vectors.chunks(dimensions).zip(found.vectors.chunks(dimensions));
+    let largest = |differences: &mut dyn Iterator<Item = f64>| differences.fold(0.0, f64::max);
+    let vector_difference = largest(&mut vectors.flat_map(|(expected, found)| {
+        let (one, other) = (length(expected), length(found));
+        expected.iter().zip(found).map(move |(expected, found)| {
+            (f64::from(*expected) / one - f64::from(*found) / other).abs()
+        })
+    }));
+    let gradient_difference = largest(&mut expected.gradients.iter().map(|(name, expected)| {
+        let found = found.gradients.get(name).map_or(&[][..], |found| &found.first_moment);
+        let difference: Vec<f32> = expected
+            .first_moment
+            .iter()
+            .zip(found)
+            .map(|(expected, found)| expected - found)
+            .collect();
+        if found.len() == expected.first_moment.len() {
+            length(&difference) / length(&expected.first_moment).max(1e-12)
+        } else {
+            f64::INFINITY
+        }
+    }));
+    let pairs = expected.vectors.chunks(dimensions).zip(rounded.vectors.chunks(dimensions));
+    let least_cosine = pairs
+        .map(|(left, right)| {
+            let product: f64 = left
+                .iter()
+                .zip(right)
+                .map(|(left, right)| f64::from(*left) * f64::from(*right))
+                .sum();
+            product / (length(left) * length(right))
+        })
+        .fold(f64::INFINITY, f64::min);
+    Ok(json!({
+        "model": model,
+        "trained": trained,
+        "vector_difference": vector_difference,
+        "loss_difference": (expected.loss - found.loss).abs(),
+        "gradient_difference": gradient_difference,
+        "bf16_cosine": least_cosine,
+        "bf16_loss_difference": (expected.loss - rounded.loss).abs(),
+    }))
+}
+
+/// Pairs a second, the median of the steps behind a warm-up.
+fn time_training(
+    card: &CudaCard,
+    setup: &Setup<'_>,
+    count: usize,
+    steps: u64,
+) -> Result<serde_json::Value> {
+    const WARM_UP: u64 = 5;
+    let (mut trainee, model) = trainee::<Autodiff<Cuda>>(setup, &card.device())?;
+    let sequences = sequences(&model, count, |_| TOKENS);
+    let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    let mut seconds = Vec::new();
+    for number in 0..WARM_UP + steps {
+        let start = Instant::now();
+        // Reading the norm of the gradients waits for the card.
+        step(&mut trainee, &sequences, number, AdamW::default())?;
+        if number >= WARM_UP {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds.get(seconds.len() / 2).copied().ok_or("no steps")?;
+    Ok(json!({
+        "model": setup.model,
+        "trained": setup.trained,
+        "precision": setup.precision,
+        "sequences": count,
+        "recomputed": setup.recomputed,
+        "pairs_per_second": count as f64 / 2.0 / median,
+    }))
+}
+
+/// Tokens a second of texts in, vectors out, with the tokenizer; the best of three rounds behind a warm-up.
+fn time_embedding(
+    card: &CudaCard,
+    model: &Path,
+    precision: &str,
+    count: usize,
+) -> Result<serde_json::Value> {
+    let options = EngineOptions { precision: precision.parse()?, ..EngineOptions::default() };
+    let device = Device::Cuda(card.clone());
+    let encoder = DeviceEncoder::load(model, None, &device, &options)?;
+    let texts: Vec<String> = (0..count)
+        .map(|text| {
+            let words =
+                (0..TOKENS - 2).map(|word| format!("w{}", (text * 131 + word * 17) % 20_000));
+            words.collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let options = EncodeOptions { prompt: Prompt::None, ..EncodeOptions::default() };
+    let mut best = f64::INFINITY;
+    for round in 0..4 {
+        let start = Instant::now();
+        encoder.encode(&texts, &options, &Silent)?;
+        if round > 0 {
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(json!({
+        "model": model,
+        "precision": precision,
+        "texts": count,
+        "tokens_per_second": (count * TOKENS) as f64 / best,
+    }))
+}
