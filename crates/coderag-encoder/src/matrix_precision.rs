@@ -2,6 +2,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::module::linear;
 use burn::tensor::{FloatDType, Tensor};
 
+use crate::engine::TrainingPrecision;
+
 /// The number format of matrix products on a burn backend. Everything else, sums between layers and
 /// normalizations included, is in f32, as under `torch.autocast`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +13,15 @@ pub enum MatrixPrecision {
     F32,
     /// Factors and results rounded to bfloat16.
     Bf16,
+}
+
+impl From<TrainingPrecision> for MatrixPrecision {
+    fn from(precision: TrainingPrecision) -> Self {
+        match precision {
+            TrainingPrecision::F32 => Self::F32,
+            TrainingPrecision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 impl MatrixPrecision {

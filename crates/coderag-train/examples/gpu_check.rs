@@ -21,9 +21,9 @@ use burn::tensor::backend::AutodiffBackend;
 use burn_autodiff::Autodiff;
 use coderag_core::Silent;
 use coderag_encoder::device::{CudaCard, Device, DeviceEncoder};
-use coderag_encoder::engine::EngineOptions;
+use coderag_encoder::engine::{EngineOptions, TrainingPrecision};
 use coderag_encoder::lora::{Adapter, AdapterConfig, ModuleSelection};
-use coderag_encoder::{EncodeOptions, MatrixPrecision, ModelDirectory, Prompt};
+use coderag_encoder::{EncodeOptions, ModelDirectory, Prompt};
 use coderag_train::config::DropoutSettings;
 use coderag_train::loss::{Loss, LossBatch, MultipleNegativesRanking, ValueAndGradient};
 use coderag_train::optimizer::AdamW;
@@ -65,14 +65,6 @@ struct Setup<'a> {
     recomputed: bool,
 }
 
-fn precision(name: &str) -> Result<MatrixPrecision> {
-    match name {
-        "f32" => Ok(MatrixPrecision::F32),
-        "bf16" => Ok(MatrixPrecision::Bf16),
-        _ => Err(format!("`{name}` is neither f32 nor bf16").into()),
-    }
-}
-
 /// A trainee on some backend, and what its loss is to do with the vectors.
 fn trainee<B: AutodiffBackend>(
     setup: &Setup<'_>,
@@ -94,7 +86,7 @@ fn trainee<B: AutodiffBackend>(
         setup.recomputed,
         device,
     )?;
-    let trainee = trainee.with_precision(precision(setup.precision)?);
+    let trainee = trainee.with_precision(setup.precision.parse::<TrainingPrecision>()?.into());
     Ok((trainee.with_tokens_at_once(TOKENS_AT_ONCE), model))
 }
 

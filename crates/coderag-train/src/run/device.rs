@@ -2,8 +2,6 @@ use burn::backend::Flex;
 use burn::tensor::backend::AutodiffBackend;
 use burn_autodiff::Autodiff;
 #[cfg(feature = "cuda")]
-use coderag_encoder::MatrixPrecision;
-#[cfg(feature = "cuda")]
 use coderag_encoder::device::Device;
 use coderag_encoder::engine::{Dropout, Trainable, TrainingOptions, TrainingPrecision};
 use coderag_encoder::lora::{Adapter, AdapterConfig, LayerKind, ModuleSelection};
@@ -32,14 +30,12 @@ pub(super) fn train(config: &TrainConfig, context: &RunContext<'_>) -> Result<Ou
     };
     #[cfg(feature = "cuda")]
     if let Device::Cuda(card) = context.device {
-        let precision = match config.precision {
-            TrainingPrecision::F32 => MatrixPrecision::F32,
-            TrainingPrecision::Bf16 => MatrixPrecision::Bf16,
-        };
         let device = card.device();
         let trainee: BurnTrainee<Autodiff<burn::backend::Cuda>> =
             burn_trainee(config, &model, adapter.as_ref(), &device)?;
-        let trainee = trainee.with_precision(precision).with_tokens_at_once(TOKENS_AT_ONCE_ON_CARD);
+        let trainee = trainee
+            .with_precision(config.precision.into())
+            .with_tokens_at_once(TOKENS_AT_ONCE_ON_CARD);
         return Training::open(config, context, &model, trainee)?.run(adapter.as_ref());
     }
     match model.architecture() {
