@@ -19,7 +19,7 @@ use burn::backend::{Cuda, Flex};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use burn_autodiff::Autodiff;
-use coderag_core::Silent;
+use coderag_core::{Random, Silent};
 use coderag_encoder::device::{CudaCard, Device, DeviceEncoder};
 use coderag_encoder::engine::{EngineOptions, TrainingPrecision};
 use coderag_encoder::lora::{Adapter, AdapterConfig, ModuleSelection};
@@ -27,15 +27,13 @@ use coderag_encoder::{EncodeOptions, ModelDirectory, Prompt};
 use coderag_train::config::DropoutSettings;
 use coderag_train::loss::{Loss, LossBatch, MultipleNegativesRanking, ValueAndGradient};
 use coderag_train::optimizer::AdamW;
-use coderag_train::trainee::{BurnTrainee, Trainee, TraineeState, Update};
+use coderag_train::trainee::{BurnTrainee, TOKENS_AT_ONCE_ON_CARD, Trainee, TraineeState, Update};
 use serde_json::json;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The tokens of each sequence, special tokens included.
 const TOKENS: usize = 128;
-/// The tokens that go through the model together.
-const TOKENS_AT_ONCE: usize = 65_536;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,7 +63,7 @@ struct Setup<'a> {
     recomputed: bool,
 }
 
-/// A trainee on some backend, and what its loss is to do with the vectors.
+/// A trainee on some backend, and its model.
 fn trainee<B: AutodiffBackend>(
     setup: &Setup<'_>,
     device: &B::Device,
@@ -87,10 +85,10 @@ fn trainee<B: AutodiffBackend>(
         device,
     )?;
     let trainee = trainee.with_precision(setup.precision.parse::<TrainingPrecision>()?.into());
-    Ok((trainee.with_tokens_at_once(TOKENS_AT_ONCE), model))
+    Ok((trainee.with_tokens_at_once(TOKENS_AT_ONCE_ON_CARD), model))
 }
 
-/// Sequences of tokens that are no special ones, drawn by a linear congruential generator.
+/// Sequences of random tokens that are no special ones.
 fn sequences(
     model: &ModelDirectory,
     count: usize,
@@ -98,12 +96,8 @@ fn sequences(
 ) -> Vec<Vec<u32>> {
     let vocabulary = model.architecture().vocab_size() as u64;
     let first = 1_000.min(vocabulary / 2);
-    let mut state = 17u64;
-    let mut draw = |_| {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (first + (state >> 33) % (vocabulary - first)) as u32
-    };
+    let mut random = Random::new(17);
+    let mut draw = |_| (first + random.below(vocabulary - first)) as u32;
     (0..count).map(|index| (0..lengths(index)).map(&mut draw).collect()).collect()
 }
 

@@ -126,7 +126,8 @@ fn check_compiler(driver: Version) -> Result<(), String> {
              or an older toolkit"
         ));
     }
-    let headers = toolkit().map(|toolkit| toolkit.join("include"));
+    // Where burn looks for them.
+    let headers = cubecl_cuda::install::cuda_path().map(|toolkit| toolkit.join("include"));
     if !headers.as_ref().is_some_and(|folder| folder.join("cuda_runtime.h").is_file()) {
         return Err(format!(
             "the headers of CUDA are not in {}; install cuda-cudart-dev of NVIDIA's toolkit, or set CUDA_PATH \
@@ -135,11 +136,6 @@ fn check_compiler(driver: Version) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// Where burn looks for the headers.
-fn toolkit() -> Option<PathBuf> {
-    cubecl_cuda::install::cuda_path()
 }
 
 #[cfg(test)]

@@ -71,15 +71,15 @@ impl RunFolder {
     }
 
     /// Records what the run is made from. Where that changed since an earlier call, the rows of then are removed,
-    /// as others will be made; the answers stay, and the account of the calls that got them. Returns whether nothing
-    /// changed.
+    /// as others will be made; the answers stay, and the account of the calls that got them. Returns the manifest of
+    /// what there is, if an earlier call left one.
     pub(super) fn begin(
         &self,
         config: &SynthConfig,
         model: &str,
         prompts: &BTreeMap<String, Digest>,
         inputs: BTreeMap<String, Digest>,
-    ) -> Result<bool> {
+    ) -> Result<Option<Manifest>> {
         let mut record = RunRecord {
             format_version: RunRecord::FORMAT_VERSION,
             coderag_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -89,26 +89,25 @@ impl RunFolder {
             inputs,
             config: config.clone(),
         };
-        let mut is_as_before = false;
-        let mut calls = Vec::new();
+        let mut manifest = self.manifest()?;
         if self.0.path().join(RECORD).is_file() {
             let earlier = self.record()?;
-            is_as_before = earlier.makes_the_same(&record);
-            if !is_as_before {
+            record.started = earlier.started.clone();
+            if !earlier.makes_the_same(&record) {
                 tracing::warn!(
                     "the settings, prompts or inputs changed since the run in {} began; its rows are made anew, with the answers that it has where the same is asked",
                     self.0.path().display()
                 );
-                calls = self.manifest()?.map(|manifest| manifest.calls).unwrap_or_default();
                 self.0.remove(OUTPUTS)?;
+                if let Some(Manifest { calls, .. }) = manifest {
+                    let emptied = Manifest { calls, ..Manifest::empty(record.clone()) };
+                    self.write_manifest(&emptied)?;
+                    manifest = Some(emptied);
+                }
             }
-            record.started = earlier.started;
         }
         write_json(&self.0.path().join(RECORD), &record)?;
-        if !calls.is_empty() {
-            self.write_manifest(&Manifest { calls, ..Manifest::empty(record) })?;
-        }
-        Ok(is_as_before)
+        Ok(manifest)
     }
 
     pub(super) fn record(&self) -> Result<RunRecord> {
@@ -116,7 +115,7 @@ impl RunFolder {
     }
 
     /// The manifest of an earlier call.
-    pub(super) fn manifest(&self) -> Result<Option<Manifest>> {
+    fn manifest(&self) -> Result<Option<Manifest>> {
         let path = self.0.path().join(MANIFEST);
         path.is_file().then(|| read_json(&path, "the manifest of a run")).transpose()
     }

@@ -89,13 +89,14 @@ pub fn synthesize(config: &SynthConfig, context: &RunContext<'_>) -> Result<Outc
         ("evaluation sets".to_owned(), contamination.digest()),
     ]);
     inputs.extend(context.embedder.map(|it| ("embedding model".to_owned(), it.fingerprint())));
-    let is_as_before = folder.begin(config, context.model.name(), &prompts.digests(), inputs)?;
-    if let Some(manifest) = folder.manifest()?.filter(|it| it.finished && is_as_before) {
-        return Ok(Outcome::Finished(Box::new(manifest)));
-    }
+    let earlier = folder.begin(config, context.model.name(), &prompts.digests(), inputs)?;
+    let earlier = match earlier {
+        Some(manifest) if manifest.finished => return Ok(Outcome::Finished(Box::new(manifest))),
+        earlier => earlier,
+    };
     let responses = Responses::open(&folder.responses())?;
-    let earlier = folder.manifest()?.map(|manifest| manifest.calls).unwrap_or_default();
-    let failed = earlier.iter().map(|call| call.requests.failed).sum();
+    let calls = earlier.iter().flat_map(|manifest| &manifest.calls);
+    let failed = calls.map(|call| call.requests.failed).sum();
     let asker = Asker::new(
         context.model,
         responses,
@@ -107,7 +108,7 @@ pub fn synthesize(config: &SynthConfig, context: &RunContext<'_>) -> Result<Outc
     seeds.topics = ask_topics(config, &prompts, &asker, context.progress)?;
     if let Some(stop) = asker.finish()? {
         // Without all topics the candidates would be others.
-        return ended(stop, &folder, || folder.manifest());
+        return ended(stop, &folder, earlier);
     }
     let tasks = tasks(config, &prompts, &seeds)?;
     let language = ExpectedLanguage::new(&config.gates.natural_language)?;
@@ -119,14 +120,14 @@ pub fn synthesize(config: &SynthConfig, context: &RunContext<'_>) -> Result<Outc
         contamination: &contamination,
         asker: &asker,
     };
-    let mut settlement = Settlement::new(config, context, &folder)?;
+    let mut settlement = Settlement::new(config, context, &folder, earlier);
     settle(&maker, &mut settlement, config.requests.in_flight)?;
     let stop = asker.finish()?;
     let finished = stop.is_none();
     let manifest = settlement.finish(&seeds, &contamination, &asker, context.traffic, finished)?;
     match stop {
         None => Ok(Outcome::Finished(Box::new(manifest))),
-        Some(stop) => ended(stop, &folder, || Ok(Some(manifest))),
+        Some(stop) => ended(stop, &folder, Some(manifest)),
     }
 }
 
@@ -219,17 +220,13 @@ fn count(
     Ok(())
 }
 
-fn ended(
-    stop: Stop,
-    folder: &RunFolder,
-    manifest: impl FnOnce() -> Result<Option<Manifest>>,
-) -> Result<Outcome> {
+fn ended(stop: Stop, folder: &RunFolder, manifest: Option<Manifest>) -> Result<Outcome> {
     let reason = match stop {
         Stop::Failed(error) => return Err(error),
         Stop::Interrupted => "interrupted".to_owned(),
         Stop::Exhausted(cap) => format!("the budget is used up: {cap}"),
     };
-    let manifest = match manifest()? {
+    let manifest = match manifest {
         Some(manifest) => manifest,
         None => Manifest::empty(folder.record()?),
     };

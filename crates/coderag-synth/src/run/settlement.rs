@@ -48,7 +48,8 @@ impl<'a> Settlement<'a> {
         config: &'a SynthConfig,
         context: &RunContext<'_>,
         folder: &'a RunFolder,
-    ) -> Result<Self> {
+        earlier: Option<Manifest>,
+    ) -> Self {
         let tasks: Vec<TaskCounts> = config
             .tasks
             .iter()
@@ -67,7 +68,7 @@ impl<'a> Settlement<'a> {
         let wanted: u64 = tasks.iter().map(|task| task.wanted).sum();
         let total = limit.map_or(wanted, |limit| limit.min(wanted));
         let (run, rows) = (folder.path(), config.rows_per_file);
-        Ok(Self {
+        Self {
             config,
             folder,
             limit,
@@ -77,8 +78,8 @@ impl<'a> Settlement<'a> {
             gretel: Shards::new(run, GRETEL, rows, record_batch),
             rejected: Shards::new(run, REJECTED, rows, rejected),
             progress: context.progress.task("rows", Some(total), Unit::Items),
-            earlier: folder.manifest()?,
-        })
+            earlier,
+        }
     }
 
     /// Whether as many rows were accepted as there may be.

@@ -10,12 +10,10 @@ use coderag_encoder::{Architecture, ModelDirectory};
 use super::training::Training;
 use super::{Outcome, RunContext};
 use crate::config::{LoraSettings, TrainConfig};
+#[cfg(feature = "cuda")]
+use crate::trainee::TOKENS_AT_ONCE_ON_CARD;
 use crate::trainee::{BurnTrainee, CpuTrainee};
 use crate::{Error, Result};
-
-/// Enough for a card to be busy with one launch; gradient checkpointing bounds the memory.
-#[cfg(feature = "cuda")]
-const TOKENS_AT_ONCE_ON_CARD: usize = 65_536;
 
 /// Runs with the trainee that fits the model and the device.
 pub(super) fn train(config: &TrainConfig, context: &RunContext<'_>) -> Result<Outcome> {

@@ -4,7 +4,7 @@ mod autodiff;
 mod cpu;
 mod state;
 
-pub use autodiff::BurnTrainee;
+pub use autodiff::{BurnTrainee, TOKENS_AT_ONCE_ON_CARD};
 pub use cpu::CpuTrainee;
 pub use state::{ParameterState, TraineeState};
 

@@ -12,6 +12,10 @@ use crate::{Error, Result};
 use model::{Model, Part};
 use parameters::Parameters;
 
+/// How many tokens a card takes through a model together: enough to be busy with one launch. Gradient checkpointing
+/// bounds the memory.
+pub const TOKENS_AT_ONCE_ON_CARD: usize = 65_536;
+
 /// A BERT, RoBERTa, Qwen2 or Qwen3 in training on any burn backend.
 ///
 /// Of a step's numbers only the norm of the gradients is read from the device. Unlike in torch, the embedding of
