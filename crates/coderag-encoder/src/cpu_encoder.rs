@@ -7,7 +7,6 @@ use crate::dense::CpuDense;
 use crate::encoder::{EncodeOptions, Prompt};
 use crate::engine::{Engine, EngineOptions};
 use crate::pipeline::TextPipeline;
-use crate::sentence_transformers::Step;
 
 /// A text encoder on the processor, with the same vectors as [`TextEncoder`](crate::TextEncoder), several
 /// times as fast: its body is the [`engine`](crate::engine).
@@ -45,10 +44,7 @@ impl CpuEncoder {
         let (pipeline, weights) = TextPipeline::read(directory, adapter)?;
         let settings = &pipeline.settings;
         let engine = Engine::new(weights.body, &settings.architecture, settings.pooling, options)?;
-        let mut dense = Vec::new();
-        for (config, weights) in settings.dense().zip(weights.dense) {
-            dense.push(CpuDense::load(config, weights)?);
-        }
+        let dense = pipeline.load_dense(weights.dense)?;
         Ok(Self { pipeline, engine, dense })
     }
 
@@ -94,7 +90,8 @@ impl CpuEncoder {
         for texts in texts.chunks(TEXTS_AT_ONCE) {
             let sequences = self.pipeline.tokenize(texts, prompt)?;
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-            values.extend(self.follow_steps(self.engine.encode(&sequences)?)?);
+            let pooled = self.engine.encode(&sequences)?;
+            values.extend(self.pipeline.follow_steps(&self.dense, pooled)?);
             task.advance(texts.len() as u64);
         }
         let mut embeddings = Embeddings::new(dimensions, values)?;
@@ -102,31 +99,6 @@ impl CpuEncoder {
             embeddings.normalize();
         }
         Ok(embeddings)
-    }
-}
-
-impl CpuEncoder {
-    /// What comes between pooling and the last normalisation.
-    fn follow_steps(&self, pooled: Vec<f32>) -> Result<Vec<f32>> {
-        let (mut vectors, mut width) = (pooled, self.engine.dimensions());
-        let mut dense = self.dense.iter();
-        for step in &self.pipeline.settings.steps {
-            match step {
-                Step::Normalize => {
-                    let mut embeddings = Embeddings::new(width, vectors)?;
-                    embeddings.normalize();
-                    vectors = embeddings.into_values();
-                }
-                Step::Dense { config, .. } => {
-                    if let Some(layer) = dense.next() {
-                        let rows = vectors.chunks_exact(width);
-                        vectors = rows.flat_map(|row| layer.forward(row)).collect();
-                        width = config.out_features;
-                    }
-                }
-            }
-        }
-        Ok(vectors)
     }
 }
 

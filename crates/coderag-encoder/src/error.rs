@@ -133,7 +133,6 @@ pub enum Error {
     Training(String),
 
     /// A card cannot be used.
-    #[cfg(feature = "cuda")]
     #[error("cannot use cuda:{index}: {problem}")]
     Cuda {
         /// The card's number.

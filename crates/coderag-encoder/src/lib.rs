@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub mod card;
 pub mod device;
 pub mod engine;
 pub mod lora;

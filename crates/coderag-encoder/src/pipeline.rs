@@ -2,11 +2,12 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use coderag_core::{Digest, Hasher};
+use coderag_core::{Digest, Embeddings, Hasher};
 use memmap2::Mmap;
 
 use crate::body::lora_places;
 use crate::checkpoint::Checkpoint;
+use crate::dense::CpuDense;
 use crate::encoder::Prompt;
 use crate::lora::{Adapter, Placement};
 use crate::sentence_transformers::{SentenceTransformer, Step};
@@ -134,6 +135,35 @@ impl TextPipeline {
             }))?);
         }
         Ok(sequences)
+    }
+
+    /// The dense steps, on the processor.
+    pub(crate) fn load_dense(&self, weights: Vec<Checkpoint>) -> Result<Vec<CpuDense>> {
+        let configs = self.settings.dense().zip(weights);
+        configs.map(|(config, weights)| CpuDense::load(config, weights)).collect()
+    }
+
+    /// What comes between pooling and the last normalisation.
+    pub(crate) fn follow_steps(&self, dense: &[CpuDense], pooled: Vec<f32>) -> Result<Vec<f32>> {
+        let (mut vectors, mut width) = (pooled, self.settings.architecture.hidden_size());
+        let mut dense = dense.iter();
+        for step in &self.settings.steps {
+            match step {
+                Step::Normalize => {
+                    let mut embeddings = Embeddings::new(width, vectors)?;
+                    embeddings.normalize();
+                    vectors = embeddings.into_values();
+                }
+                Step::Dense { config, .. } => {
+                    if let Some(layer) = dense.next() {
+                        let rows = vectors.chunks_exact(width);
+                        vectors = rows.flat_map(|row| layer.forward(row)).collect();
+                        width = config.out_features;
+                    }
+                }
+            }
+        }
+        Ok(vectors)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Models in training: burn's against the engine on the processor, against torch
+//! Models in training: burn's and a card's against the engine on the processor, against torch
 //! (`scripts/reference_training_qwen2.py`), and against themselves.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -9,15 +9,19 @@ use std::sync::Mutex;
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use burn_autodiff::Autodiff;
-use coderag_encoder::engine::{Trainable, TrainingOptions};
+use coderag_encoder::card::CardOptions;
+use coderag_encoder::device::CudaCard;
+use coderag_encoder::engine::{Trainable, TrainingOptions, TrainingPrecision};
 use coderag_encoder::lora::{Adapter, AdapterConfig, ModuleSelection};
 use coderag_encoder::{Architecture, MatrixPrecision, ModelDirectory};
 use coderag_train::config::DropoutSettings;
 use coderag_train::loss::{Loss, LossBatch, MultipleNegativesRanking};
-use coderag_train::optimizer::AdamW;
-use coderag_train::trainee::{BurnTrainee, CpuTrainee, Trainee, TraineeState, Update};
-use safetensors::SafeTensors;
+use coderag_train::optimizer::{AdamW, decays};
+use coderag_train::trainee::{BurnTrainee, CardTrainee, CpuTrainee, Trainee, TraineeState, Update};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
+use tempfile::TempDir;
 
 type Training = Autodiff<Flex>;
 
@@ -44,14 +48,24 @@ fn burn(
     BurnTrainee::load(model, adapter, dropout, gradient_checkpointing, &device).unwrap()
 }
 
-fn cpu(model: &ModelDirectory, adapter: Option<&Adapter>) -> CpuTrainee {
-    let trainable = match adapter {
+fn trainable(model: &ModelDirectory, adapter: Option<&Adapter>) -> Trainable {
+    match adapter {
         None => Trainable::Everything,
         Some(adapter) => {
             Trainable::Adapters(adapter.training_layers(&model.lora_places()).unwrap())
         }
-    };
-    CpuTrainee::load(model, trainable, &TrainingOptions::default()).unwrap()
+    }
+}
+
+fn cpu(model: &ModelDirectory, adapter: Option<&Adapter>) -> CpuTrainee {
+    CpuTrainee::load(model, trainable(model, adapter), &TrainingOptions::default()).unwrap()
+}
+
+/// On the software card.
+fn card(model: &ModelDirectory, adapter: Option<&Adapter>, options: CardOptions) -> CardTrainee {
+    coderag_software_card::install().unwrap();
+    let card = CudaCard::open(0).unwrap();
+    CardTrainee::load(model, trainable(model, adapter), &card, options).unwrap()
 }
 
 /// A new adapter with some dropout.
@@ -171,6 +185,155 @@ fn burn_trains_a_bert_as_the_engine_on_the_processor_does() {
             assert!(state.iter().all(|(name, now)| now.value != before[name].value));
         }
     }
+}
+
+#[test]
+fn a_card_trains_a_bert_as_the_processor_does() {
+    let model = directory("small-bert");
+    let lora = adapter(&model, &["query", "value", "dense"], 0.0);
+    for adapter in [None, Some(&lora)] {
+        let mut expected = cpu(&model, adapter);
+        let mut found = card(&model, adapter, CardOptions::default());
+        assert_eq!(difference(&found.state().unwrap(), &expected.state().unwrap()), 0.0);
+        let [ours, theirs] = [train(&mut found, &model, 0..5), train(&mut expected, &model, 0..5)];
+        for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {
+            assert!((ours - theirs).abs() <= 2e-5 * theirs, "{ours} {theirs}");
+        }
+        let state = found.state().unwrap();
+        let parameters = difference(&state, &expected.state().unwrap());
+        println!("parameters {parameters:.1e}");
+        assert!(parameters <= 1e-5);
+        assert!(state.keys().all(|name| known_to_decay(&found, name) == decays(name)));
+
+        // A run that was stopped goes on as it would have.
+        let options = CardOptions { recompute: true, ..CardOptions::default() };
+        let mut resumed = card(&model, adapter, options);
+        resumed.restore(state).unwrap();
+        let [one, other] = [&mut found, &mut resumed].map(|it| train(it, &model, 5..7));
+        assert_eq!(one, other);
+        assert_eq!(difference(&found.state().unwrap(), &resumed.state().unwrap()), 0.0);
+        let mut other = found.state().unwrap();
+        other.pop_first();
+        assert!(resumed.restore(other).is_err());
+    }
+}
+
+/// A Qwen2 with the tokenizer of a tiny one, of sizes that a card takes, with random weights.
+fn qwen2_for_cards(causal: bool) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let source = fixture("architectures/qwen2-last-token");
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(source.join(name)).unwrap()).unwrap()
+    };
+    for entry in std::fs::read_dir(&source).unwrap().map(Result::unwrap) {
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        } else {
+            let inner = folder.path().join(entry.file_name());
+            std::fs::create_dir(&inner).unwrap();
+            for file in std::fs::read_dir(entry.path()).unwrap().map(Result::unwrap) {
+                std::fs::copy(file.path(), inner.join(file.file_name())).unwrap();
+            }
+        }
+    }
+    let mut config = read("config.json");
+    let (hidden, heads, key_heads, inner, layers) = (64, 4, 2, 40, 3);
+    let sizes = [
+        ("hidden_size", hidden),
+        ("num_attention_heads", heads),
+        ("num_key_value_heads", key_heads),
+        ("intermediate_size", inner),
+        ("num_hidden_layers", layers),
+    ];
+    for (name, size) in sizes {
+        config[name] = size.into();
+    }
+    config["is_causal"] = causal.into();
+    let settings = config.as_object_mut().unwrap();
+    settings.remove("head_dim");
+    settings.remove("layer_types");
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let mut pooling = read("1_Pooling/config.json");
+    pooling["word_embedding_dimension"] = hidden.into();
+    std::fs::write(folder.path().join("1_Pooling/config.json"), pooling.to_string()).unwrap();
+    let vocabulary = config["vocab_size"].as_u64().unwrap() as usize;
+    let mut shapes = vec![
+        ("embed_tokens.weight".to_owned(), vec![vocabulary, hidden]),
+        ("norm.weight".to_owned(), vec![hidden]),
+    ];
+    let keys = key_heads * hidden / heads;
+    for layer in 0..layers {
+        for (name, sizes, biased) in [
+            ("self_attn.q_proj", [hidden, hidden], true),
+            ("self_attn.k_proj", [keys, hidden], true),
+            ("self_attn.v_proj", [keys, hidden], true),
+            ("self_attn.o_proj", [hidden, hidden], false),
+            ("mlp.gate_proj", [inner, hidden], false),
+            ("mlp.up_proj", [inner, hidden], false),
+            ("mlp.down_proj", [hidden, inner], false),
+        ] {
+            shapes.push((format!("layers.{layer}.{name}.weight"), sizes.to_vec()));
+            if biased {
+                shapes.push((format!("layers.{layer}.{name}.bias"), vec![sizes[0]]));
+            }
+        }
+        for name in ["input_layernorm", "post_attention_layernorm"] {
+            shapes.push((format!("layers.{layer}.{name}.weight"), vec![hidden]));
+        }
+    }
+    let mut random = coderag_core::Random::new(3);
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = shapes
+        .into_iter()
+        .map(|(name, shape)| {
+            let offset = if name.ends_with("norm.weight") { 1.0 } else { 0.0 };
+            let mut draw = || offset + (random.below(2001) as f32 / 1000.0 - 1.0) * 0.2;
+            let count: usize = shape.iter().product();
+            (name, shape, (0..count).flat_map(|_| draw().to_le_bytes()).collect())
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
+#[test]
+fn a_card_trains_a_qwen2_as_burn_does() {
+    for causal in [true, false] {
+        let folder = qwen2_for_cards(causal);
+        let model = ModelDirectory::open(folder.path(), None).unwrap();
+        let lora = adapter(&model, &["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"], 0.0);
+        for adapter in [None, Some(&lora)] {
+            let mut expected = burn(&model, adapter, NO_DROPOUT, false);
+            let theirs = train(&mut expected, &model, 0..4);
+            let expected_state = expected.state().unwrap();
+            for recompute in [false, true] {
+                let options = CardOptions { recompute, ..CardOptions::default() };
+                let mut found = card(&model, adapter, options);
+                for (ours, theirs) in
+                    train(&mut found, &model, 0..4).iter().flatten().zip(theirs.iter().flatten())
+                {
+                    assert!((ours - theirs).abs() <= 5e-5 * theirs, "{ours} {theirs}");
+                }
+                let parameters = difference(&found.state().unwrap(), &expected_state);
+                println!("causal {causal}: parameters {parameters:.1e}");
+                assert!(parameters <= 1e-5);
+            }
+            let precision = TrainingPrecision::Bf16;
+            let mut rounded = card(&model, adapter, CardOptions { precision, recompute: false });
+            let ours = train(&mut rounded, &model, 0..4);
+            for ([ours, our_norm], [theirs, their_norm]) in ours.iter().zip(&theirs) {
+                println!("bf16: {ours:.4} {theirs:.4}, {our_norm:.4} {their_norm:.4}");
+                assert!((ours - theirs).abs() <= 0.05 * theirs);
+                assert!((our_norm - their_norm).abs() <= 0.1 * their_norm);
+            }
+        }
+    }
+}
+
+fn known_to_decay(trainee: &CardTrainee, parameter: &str) -> bool {
+    trainee.engine().trained().any(|(name, _, decays)| name == parameter && decays)
 }
 
 #[test]

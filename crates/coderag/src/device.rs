@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use anyhow::Result;
-use coderag_encoder::device::Device;
+use coderag_encoder::device::{CudaCard, Device};
 
 /// Where encoders are to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,36 +29,23 @@ impl FromStr for DeviceChoice {
     }
 }
 
-#[cfg(feature = "cuda")]
 impl DeviceChoice {
     /// Makes sure of the device; without a card that can be used `auto` is the processor.
     pub(crate) fn open(self) -> Result<Device> {
-        use coderag_encoder::device::CudaCard;
-
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(index) => Ok(Device::Cuda(CudaCard::open(index)?)),
-            Self::Auto => Ok(CudaCard::open(0).map_or_else(
-                |error| {
-                    tracing::warn!("computing on the processor: {error}");
+            Self::Cuda(index) => Ok(Device::Cuda { card: CudaCard::open(index)?, required: true }),
+            Self::Auto => Ok(match CudaCard::open(0) {
+                Ok(card) => Device::Cuda { card, required: false },
+                Err(error) => {
+                    if CudaCard::has_driver() {
+                        tracing::warn!("computing on the processor: {error}");
+                    } else {
+                        tracing::info!("computing on the processor: {error}");
+                    }
                     Device::Cpu
-                },
-                Device::Cuda,
-            )),
-        }
-    }
-}
-
-#[cfg(not(feature = "cuda"))]
-impl DeviceChoice {
-    /// Makes sure of the device.
-    pub(crate) fn open(self) -> Result<Device> {
-        match self {
-            Self::Auto | Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(index) => anyhow::bail!(
-                "cannot use cuda:{index}: this coderag was built for the processor; build it with `cargo build \
-                 --release --features cuda`"
-            ),
+                }
+            }),
         }
     }
 }

@@ -2,19 +2,17 @@
 
 use std::ffi::c_int;
 use std::fmt;
-use std::path::PathBuf;
 
-use burn::backend::cuda::CudaDevice;
 use cudarc::driver::{result, sys};
 use cudarc::nvrtc;
 
 use crate::{Error, Result};
 
-/// The oldest CUDA whose compiler knows the architectures that burn's kernels are compiled for.
+/// The oldest CUDA whose compiler knows the architectures that kernels are compiled for.
 const OLDEST: Version = Version(12, 0);
 
-/// A card that burn can compute on: the driver, the compiler of its kernels and the headers they include are
-/// there and fit together. What is missing would otherwise be a panic at the first tensor.
+/// A card that can be computed on: the driver and the compiler of kernels are there and fit together. What is missing
+/// would otherwise be a panic.
 #[derive(Clone, Debug)]
 pub struct CudaCard {
     index: usize,
@@ -44,14 +42,35 @@ impl CudaCard {
         Ok(Self { index, name, memory, driver })
     }
 
+    /// Whether NVIDIA's driver is there at all.
+    pub fn has_driver() -> bool {
+        // SAFETY: a library of NVIDIA's, which does nothing that could harm when it is loaded.
+        unsafe { sys::is_culib_present() }
+    }
+
     /// Its number.
     pub(crate) fn index(&self) -> usize {
         self.index
     }
 
-    /// The card for burn.
-    pub fn device(&self) -> CudaDevice {
-        CudaDevice::new(self.index)
+    /// The card for burn, whose kernels include CUDA's headers.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] where the headers are missing.
+    #[cfg(feature = "cuda")]
+    pub fn burn_device(&self) -> Result<burn::backend::cuda::CudaDevice> {
+        // Where burn looks for them.
+        let headers = cubecl_cuda::install::cuda_path().map(|toolkit| toolkit.join("include"));
+        if !headers.as_ref().is_some_and(|folder| folder.join("cuda_runtime.h").is_file()) {
+            let usual = || std::path::PathBuf::from("/usr/local/cuda/include");
+            let problem = format!(
+                "the headers of CUDA are not in {}; install cuda-cudart-dev of NVIDIA's toolkit, or set \
+                 CUDA_PATH to the folder that has them in `include`",
+                headers.unwrap_or_else(usual).display()
+            );
+            return Err(Error::Cuda { index: self.index, problem });
+        }
+        Ok(burn::backend::cuda::CudaDevice::new(self.index))
     }
 }
 
@@ -82,8 +101,7 @@ impl fmt::Display for Version {
 
 /// Starts the driver, and returns the newest CUDA that it serves.
 fn driver() -> Result<Version, String> {
-    // SAFETY: libraries of NVIDIA's, which do nothing that could harm when they are loaded.
-    if !unsafe { sys::is_culib_present() } {
+    if !CudaCard::has_driver() {
         return Err("libcuda is not there; install NVIDIA's driver".to_owned());
     }
     result::init().map_err(|error| format!("the driver does not start: {error}"))?;
@@ -100,13 +118,13 @@ fn driver() -> Result<Version, String> {
     Ok(version)
 }
 
-/// Checks the compiler of the kernels and the headers that they include.
+/// Checks the compiler of the kernels.
 fn check_compiler(driver: Version) -> Result<(), String> {
     // SAFETY: as for the driver.
     if !unsafe { nvrtc::sys::is_culib_present() } {
         return Err(
             "libnvrtc is not there; install NVIDIA's CUDA toolkit, or its packages cuda-nvrtc and \
-                    cuda-cudart-dev, and name their folder in LD_LIBRARY_PATH"
+             libcublas, and name their folder in LD_LIBRARY_PATH"
                 .to_owned(),
         );
     }
@@ -124,15 +142,6 @@ fn check_compiler(driver: Version) -> Result<(), String> {
         return Err(format!(
             "libnvrtc is of CUDA {compiler}, and the driver serves CUDA up to {driver}; install a newer driver \
              or an older toolkit"
-        ));
-    }
-    // Where burn looks for them.
-    let headers = cubecl_cuda::install::cuda_path().map(|toolkit| toolkit.join("include"));
-    if !headers.as_ref().is_some_and(|folder| folder.join("cuda_runtime.h").is_file()) {
-        return Err(format!(
-            "the headers of CUDA are not in {}; install cuda-cudart-dev of NVIDIA's toolkit, or set CUDA_PATH \
-             to the folder that has them in `include`",
-            headers.unwrap_or_else(|| PathBuf::from("/usr/local/cuda/include")).display()
         ));
     }
     Ok(())
@@ -153,7 +162,7 @@ mod tests {
     fn a_card_that_is_not_there_is_refused_with_what_to_do() {
         let message = CudaCard::open(4096).unwrap_err().to_string();
         assert!(message.contains("cuda:4096"), "{message}");
-        let reasons = ["libcuda is not there", "the driver", "libnvrtc", "headers", "there are"];
+        let reasons = ["libcuda is not there", "the driver", "libnvrtc", "there are"];
         assert!(reasons.iter().any(|reason| message.contains(reason)), "{message}");
     }
 }

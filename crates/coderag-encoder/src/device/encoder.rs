@@ -2,14 +2,15 @@ use std::path::Path;
 
 use coderag_core::{Digest, Embedder, Embeddings, Progress, TextRole};
 
+#[cfg(feature = "cuda")]
+use super::CudaCard;
 use super::Device;
+use crate::card::{CardEncoder, CardOptions};
 use crate::encoder::EncodeOptions;
-use crate::engine::EngineOptions;
+use crate::engine::{EngineOptions, Precision, TrainingPrecision};
+use crate::{CpuEncoder, Error, Result};
 #[cfg(feature = "cuda")]
-use crate::engine::Precision;
-use crate::{CpuEncoder, Result};
-#[cfg(feature = "cuda")]
-use crate::{Error, MatrixPrecision, TextEncoder};
+use crate::{MatrixPrecision, TextEncoder};
 
 /// A text encoder on the device that was chosen.
 #[derive(Debug)]
@@ -17,9 +18,11 @@ use crate::{Error, MatrixPrecision, TextEncoder};
 pub enum DeviceEncoder {
     /// On the processor.
     Cpu(CpuEncoder),
-    /// On a card, in builds with the feature `cuda`.
+    /// A BERT or RoBERTa on a card.
+    Card(CardEncoder),
+    /// Any model on a card in burn, in builds with the feature `cuda`.
     #[cfg(feature = "cuda")]
-    Cuda(TextEncoder<burn::backend::Cuda>),
+    Burn(TextEncoder<burn::backend::Cuda>),
 }
 
 /// A card has too little to do with fewer tokens at once.
@@ -31,46 +34,61 @@ impl DeviceEncoder {
     /// second one, a PEFT adapter's, merged into the weights. The threads are the processor's.
     ///
     /// # Errors
-    /// As [`CpuEncoder::load_with_adapter`], and `Error::Cuda` for a precision that a card has not.
+    /// As [`CpuEncoder::load_with_adapter`] and [`CardEncoder::load`], and `Error::Cuda` for a precision that a card
+    /// has not.
     pub fn load(
         directory: &Path,
         adapter: Option<&Path>,
         device: &Device,
         options: &EngineOptions,
     ) -> Result<Self> {
-        match device {
-            Device::Cpu => Ok(Self::Cpu(match adapter {
+        let on_processor = || -> Result<Self> {
+            Ok(Self::Cpu(match adapter {
                 Some(adapter) => CpuEncoder::load_with_adapter(directory, adapter, options)?,
                 None => CpuEncoder::load(directory, options)?,
-            })),
-            #[cfg(feature = "cuda")]
-            Device::Cuda(card) => {
-                let device = card.device();
-                let encoder = match adapter {
-                    Some(adapter) => TextEncoder::load_with_adapter(directory, adapter, &device)?,
-                    None => TextEncoder::load(directory, &device)?,
-                };
-                let precision = match options.precision {
-                    Precision::F32 => MatrixPrecision::F32,
-                    Precision::Bf16 => MatrixPrecision::Bf16,
-                    Precision::Int8 => {
-                        let problem =
-                            "models compute in f32 or bf16 there; int8 is the processor's";
-                        return Err(Error::Cuda {
-                            index: card.index(),
-                            problem: problem.to_owned(),
-                        });
-                    }
-                };
-                Ok(Self::Cuda(encoder.with_precision(precision)))
+            }))
+        };
+        let Device::Cuda { card, required } = device else { return on_processor() };
+        let precision = match options.precision {
+            Precision::F32 => TrainingPrecision::F32,
+            Precision::Bf16 => TrainingPrecision::Bf16,
+            Precision::Int8 if !required => return on_processor(),
+            Precision::Int8 => {
+                let problem = "models compute in f32 or bf16 there; int8 is the processor's".into();
+                return Err(Error::Cuda { index: card.index(), problem });
             }
+        };
+        let options = CardOptions { precision, recompute: false };
+        match CardEncoder::load(directory, adapter, card, options) {
+            #[cfg(feature = "cuda")]
+            Err(Error::Training(_)) => Self::load_in_burn(directory, adapter, card, precision),
+            Err(Error::Training(problem)) if !required => {
+                tracing::warn!("computing on the processor: {problem}");
+                on_processor()
+            }
+            loaded => Ok(Self::Card(loaded?)),
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn load_in_burn(
+        directory: &Path,
+        adapter: Option<&Path>,
+        card: &CudaCard,
+        precision: TrainingPrecision,
+    ) -> Result<Self> {
+        let device = card.burn_device()?;
+        let encoder = match adapter {
+            Some(adapter) => TextEncoder::load_with_adapter(directory, adapter, &device)?,
+            None => TextEncoder::load(directory, &device)?,
+        };
+        Ok(Self::Burn(encoder.with_precision(MatrixPrecision::from(precision))))
     }
 
     /// Embeds texts in order, `[texts.len(), dimensions]`. On a card at least 32,768 tokens are in a batch.
     ///
     /// # Errors
-    /// As [`CpuEncoder::encode`] and [`TextEncoder::encode`](crate::TextEncoder::encode).
+    /// As [`CpuEncoder::encode`] and [`CardEncoder::encode`].
     pub fn encode(
         &self,
         texts: &[&str],
@@ -79,8 +97,9 @@ impl DeviceEncoder {
     ) -> Result<Embeddings> {
         match self {
             Self::Cpu(encoder) => encoder.encode(texts, options, progress),
+            Self::Card(encoder) => encoder.encode(texts, options, progress),
             #[cfg(feature = "cuda")]
-            Self::Cuda(encoder) => {
+            Self::Burn(encoder) => {
                 let max_batch_tokens = options.max_batch_tokens.max(TOKENS_AT_ONCE);
                 let options = EncodeOptions { max_batch_tokens, ..options.clone() };
                 encoder.encode(texts, &options, progress)
@@ -91,8 +110,9 @@ impl DeviceEncoder {
     fn embedder(&self) -> &dyn Embedder {
         match self {
             Self::Cpu(encoder) => encoder,
+            Self::Card(encoder) => encoder,
             #[cfg(feature = "cuda")]
-            Self::Cuda(encoder) => encoder,
+            Self::Burn(encoder) => encoder,
         }
     }
 }

@@ -1,10 +1,8 @@
 //! Where models compute.
 
-#[cfg(feature = "cuda")]
 mod cuda;
 mod encoder;
 
-#[cfg(feature = "cuda")]
 pub use cuda::CudaCard;
 pub use encoder::DeviceEncoder;
 
@@ -16,17 +14,20 @@ pub enum Device {
     /// The processor.
     #[default]
     Cpu,
-    /// A card of NVIDIA's, in builds with the feature `cuda`.
-    #[cfg(feature = "cuda")]
-    Cuda(CudaCard),
+    /// A card of NVIDIA's.
+    Cuda {
+        /// Which it is.
+        card: CudaCard,
+        /// Whether it is an error when a model cannot be computed there; otherwise the processor takes over.
+        required: bool,
+    },
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu => formatter.write_str("cpu"),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(card) => card.fmt(formatter),
+            Self::Cuda { card, .. } => card.fmt(formatter),
         }
     }
 }

@@ -1,8 +1,8 @@
 use burn::backend::Flex;
 use burn::tensor::backend::AutodiffBackend;
 use burn_autodiff::Autodiff;
-#[cfg(feature = "cuda")]
-use coderag_encoder::device::Device;
+use coderag_encoder::card::{CardEngine, CardOptions};
+use coderag_encoder::device::{CudaCard, Device};
 use coderag_encoder::engine::{Dropout, Trainable, TrainingOptions, TrainingPrecision};
 use coderag_encoder::lora::{Adapter, AdapterConfig, LayerKind, ModuleSelection};
 use coderag_encoder::{Architecture, ModelDirectory};
@@ -12,7 +12,7 @@ use super::{Outcome, RunContext};
 use crate::config::{LoraSettings, TrainConfig};
 #[cfg(feature = "cuda")]
 use crate::trainee::TOKENS_AT_ONCE_ON_CARD;
-use crate::trainee::{BurnTrainee, CpuTrainee};
+use crate::trainee::{BurnTrainee, CardTrainee, CpuTrainee};
 use crate::{Error, Result};
 
 /// Runs with the trainee that fits the model and the device.
@@ -26,15 +26,36 @@ pub(super) fn train(config: &TrainConfig, context: &RunContext<'_>) -> Result<Ou
         }
         None => None,
     };
-    #[cfg(feature = "cuda")]
-    if let Device::Cuda(card) = context.device {
-        let device = card.device();
-        let trainee: BurnTrainee<Autodiff<burn::backend::Cuda>> =
-            burn_trainee(config, &model, adapter.as_ref(), &device)?;
-        let trainee = trainee
-            .with_precision(config.precision.into())
-            .with_tokens_at_once(TOKENS_AT_ONCE_ON_CARD);
-        return Training::open(config, context, &model, trainee)?.run(adapter.as_ref());
+    if let Device::Cuda { card, required } = context.device {
+        let problem = match unsuitable_for_card(config, &model, adapter.as_ref()) {
+            None => {
+                let trainee = card_trainee(config, &model, adapter.as_ref(), card)?;
+                return Training::open(config, context, &model, trainee)?.run(adapter.as_ref());
+            }
+            Some(problem) => problem,
+        };
+        #[cfg(feature = "cuda")]
+        {
+            tracing::info!(
+                "training on the card in burn: the engine there does not take {problem}"
+            );
+            let device = card.burn_device()?;
+            let trainee: BurnTrainee<Autodiff<burn::backend::Cuda>> =
+                burn_trainee(config, &model, adapter.as_ref(), &device)?;
+            let trainee = trainee
+                .with_precision(config.precision.into())
+                .with_tokens_at_once(TOKENS_AT_ONCE_ON_CARD);
+            return Training::open(config, context, &model, trainee)?.run(adapter.as_ref());
+        }
+        #[cfg(not(feature = "cuda"))]
+        if *required {
+            let problem = format!(
+                "the engine on cards does not take {problem}; train with `--device cpu`, or with a coderag that \
+                 was built with `--features cuda`"
+            );
+            return Err(Error::Setting { setting: "device", problem });
+        }
+        tracing::warn!("training on the processor: the engine on cards does not take {problem}");
     }
     match model.architecture() {
         Architecture::Bert(_) if !adapter.as_ref().is_some_and(has_embeddings) => {
@@ -83,16 +104,47 @@ fn burn_trainee<B: AutodiffBackend>(
     BurnTrainee::load(model, adapter, dropout, checkpointing, device)
 }
 
+/// What of a run the engine on cards does not take, if anything.
+fn unsuitable_for_card(
+    config: &TrainConfig,
+    model: &ModelDirectory,
+    adapter: Option<&Adapter>,
+) -> Option<String> {
+    let dropout = [config.dropout.hidden, config.dropout.attention];
+    let adapter_dropout = adapter.map_or(0.0, |adapter| adapter.config().dropout);
+    if dropout.into_iter().any(|rate| rate > 0.0) || adapter_dropout > 0.0 {
+        return Some("dropout".to_owned());
+    }
+    if adapter.is_some_and(has_embeddings) {
+        return Some("adapters of embeddings".to_owned());
+    }
+    CardEngine::unsuitable(model.architecture(), model.pooling())
+}
+
+fn card_trainee(
+    config: &TrainConfig,
+    model: &ModelDirectory,
+    adapter: Option<&Adapter>,
+    card: &CudaCard,
+) -> Result<CardTrainee> {
+    let (precision, recompute) = (config.precision, config.gradient_checkpointing);
+    CardTrainee::load(model, trainable(model, adapter)?, card, CardOptions { precision, recompute })
+}
+
+/// What is trained.
+fn trainable(model: &ModelDirectory, adapter: Option<&Adapter>) -> Result<Trainable> {
+    Ok(match adapter {
+        Some(adapter) => Trainable::Adapters(adapter.training_layers(&model.lora_places())?),
+        None => Trainable::Everything,
+    })
+}
+
 fn cpu_trainee(
     config: &TrainConfig,
     context: &RunContext<'_>,
     model: &ModelDirectory,
     adapter: Option<&Adapter>,
 ) -> Result<CpuTrainee> {
-    let trainable = match adapter {
-        Some(adapter) => Trainable::Adapters(adapter.training_layers(&model.lora_places())?),
-        None => Trainable::Everything,
-    };
     let options = TrainingOptions {
         precision: config.precision,
         threads: context.threads,
@@ -104,5 +156,5 @@ fn cpu_trainee(
         },
         ..TrainingOptions::default()
     };
-    CpuTrainee::load(model, trainable, &options)
+    CpuTrainee::load(model, trainable(model, adapter)?, &options)
 }

@@ -189,7 +189,7 @@ impl<'a, T: Trainee> Training<'a, T> {
                 self.position.stage += 1;
                 self.position.stage_step = 0;
                 self.position.sampler = None;
-                self.trainee.forget_moments();
+                self.trainee.forget_moments()?;
             }
             self.write_checkpoint()?;
         }

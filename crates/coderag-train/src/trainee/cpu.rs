@@ -91,8 +91,9 @@ impl Trainee for CpuTrainee {
         Ok(norm)
     }
 
-    fn forget_moments(&mut self) {
+    fn forget_moments(&mut self) -> Result<()> {
         self.moments.clear();
+        Ok(())
     }
 
     fn state(&mut self) -> Result<TraineeState> {

@@ -1,10 +1,12 @@
 //! Models in training: vectors of sequences, gradients from those of the vectors, steps of the optimizer.
 
 mod autodiff;
+mod card;
 mod cpu;
 mod state;
 
 pub use autodiff::{BurnTrainee, TOKENS_AT_ONCE_ON_CARD};
+pub use card::CardTrainee;
 pub use cpu::CpuTrainee;
 pub use state::{ParameterState, TraineeState};
 
@@ -50,7 +52,10 @@ pub trait Trainee {
     fn step(&mut self, update: &Update) -> Result<f64>;
 
     /// Has the optimizer begin anew, with the parameters as they are.
-    fn forget_moments(&mut self);
+    ///
+    /// # Errors
+    /// [`Error::Encoder`](crate::Error::Encoder) when the device fails.
+    fn forget_moments(&mut self) -> Result<()>;
 
     /// The trained parameters and what the optimizer remembers of them.
     ///

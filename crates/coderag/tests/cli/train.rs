@@ -215,3 +215,24 @@ fn the_explained_settings_are_the_defaults() {
     assert_eq!(explained.adamw, least.adamw);
     assert_eq!(explained.sources, least.sources);
 }
+
+#[test]
+fn a_card_takes_the_steps_of_the_processor() {
+    let libraries = coderag_software_card::libraries().unwrap();
+    let folder = Folder::new("small-bert", "", "steps = 20\nbatches = { batch_size = 24 }");
+    folder.train("processor", &["--device", "cpu"]);
+    let arguments = folder.arguments("card", &["--device", "cuda"]);
+    let mut command = command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    command.env("LD_LIBRARY_PATH", &libraries);
+    let done = crate::program::finish(command);
+    assert_eq!(done.code, 0, "{done}");
+    let [card, processor] = ["card", "processor"].map(|run| losses(&folder.path(run)));
+    assert!(!card.is_empty());
+    assert_eq!(card.len(), processor.len());
+    for (card, processor) in card.iter().zip(&processor) {
+        let [card, processor] = [card, processor].map(|it| it.as_f64().unwrap());
+        assert!((card - processor).abs() <= 1e-4 * processor, "{card} {processor}");
+    }
+    let record = fs::read_to_string(folder.path("card").join("run.json")).unwrap();
+    assert!(record.contains("cuda:0 (the processor"), "{record}");
+}

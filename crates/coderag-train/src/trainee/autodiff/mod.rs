@@ -206,8 +206,9 @@ impl<B: AutodiffBackend> Trainee for BurnTrainee<B> {
         Ok(norm)
     }
 
-    fn forget_moments(&mut self) {
+    fn forget_moments(&mut self) -> Result<()> {
         self.parameters.forget_moments();
+        Ok(())
     }
 
     fn state(&mut self) -> Result<TraineeState> {
