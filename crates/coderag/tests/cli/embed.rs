@@ -528,10 +528,12 @@ fn quantised_vectors_are_those_of_the_floats() {
 fn a_card_has_the_vectors_of_the_processor() {
     let folder = Folder::new();
     folder.write("texts.txt", lines(&texts(40)));
-    folder.embed_well(&["texts.txt", "--output", "processor.npy", "--device", "cpu"]);
-    let mut command = folder.command(&["texts.txt", "--output", "card.npy", "--device", "cuda:0"]);
-    command.env("LD_LIBRARY_PATH", coderag_software_card::libraries().unwrap());
-    let done = crate::program::finish(command);
+    let arguments =
+        |device, output| ["--device", device, "--input", "texts.txt", "--output", output];
+    folder.embed_well(&arguments("cpu", "processor.npy"));
+    let mut on_card = folder.command(&arguments("cuda:0", "card.npy"));
+    on_card.env("LD_LIBRARY_PATH", coderag_software_card::libraries().unwrap());
+    let done = finish(on_card);
     assert_eq!(done.code, 0, "{done}");
     let [card, processor] = ["card.npy", "processor.npy"].map(|it| floats(&folder.path(it)));
     assert_near(&card, &processor, "the card's vectors");
