@@ -45,8 +45,10 @@ impl Reserve {
     /// [`Error::Cuda`](crate::Error::Cuda).
     pub(super) fn of(&mut self, card: &Card, bytes: usize) -> Result<CUdeviceptr> {
         if self.0.as_ref().is_none_or(|memory| memory.bytes() < bytes) {
-            // The old makes room first.
-            self.0 = None;
+            // The old makes room first, which it has when the card is through with it.
+            if self.0.take().is_some() {
+                card.wait()?;
+            }
             self.0 = Some(card.allocate(bytes)?);
         }
         Ok(self.0.as_ref().map_or(0, Memory::address))

@@ -110,8 +110,13 @@ impl Card {
                 unsafe { result::memcpy_dtoh_async(&mut to, from, self.stream.cu_stream()) };
             copied.map_err(self.failed("numbers were not copied from the card"))?;
         }
-        self.stream.synchronize().map_err(self.failed("a computation on the card failed"))?;
+        self.wait()?;
         Ok(to)
+    }
+
+    /// Waits until all is done.
+    pub(super) fn wait(&self) -> Result<()> {
+        self.stream.synchronize().map_err(self.failed("a computation on the card failed"))
     }
 
     /// Sets memory to zeros.

@@ -15,7 +15,7 @@ const WARPS: usize = 4;
 /// Queries or keys of a block of attention with tensor cores.
 const TILE: usize = 64;
 /// Into how many parts sums over all tokens are divided at the most.
-pub(super) const MOST_PARTS: usize = 256;
+pub(super) const MOST_PARTS: usize = 512;
 /// Rows from which it pays to have another part.
 const ROWS_OF_A_PART: usize = 32;
 

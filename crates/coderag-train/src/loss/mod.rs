@@ -40,7 +40,6 @@ pub use ranking::{Direction, Hardness, HardnessMode, MultipleNegativesRanking, P
 pub use similarity::Similarity;
 pub(crate) use similarity::normalize;
 pub use statistics::BatchStatistics;
-pub(crate) use statistics::PendingStatistics;
 pub(crate) use statistics::quantile;
 
 use crate::{Error, Result};

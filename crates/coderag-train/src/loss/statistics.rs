@@ -44,7 +44,30 @@ impl BatchStatistics {
         similarity: Similarity,
         rows_per_block: usize,
     ) -> Result<Option<Self>> {
-        PendingStatistics::of(embeddings, batch, similarity, rows_per_block)?.read()
+        batch.check_vectors(embeddings.dims()[0])?;
+        let embeddings = at_least_f32(embeddings);
+        let on_device = DeviceBatch::new(batch, &embeddings);
+        let vectors = similarity.prepare(embeddings);
+        let mut similarities = Vec::new();
+        for rows in blocks(batch.pairs(), rows_per_block) {
+            let candidates = Candidates::new(&on_device, rows);
+            let scores = candidates.similarities(&vectors, Direction::AnchorToDocument);
+            let not_negative = candidates.not_negative();
+            similarities.push(Tensor::cat(
+                vec![
+                    candidates.of_own_columns(scores.clone()),
+                    scores.mask_fill(not_negative, f32::NEG_INFINITY).max_dim(1),
+                ],
+                1,
+            ));
+        }
+        // Each anchor's similarity to its positive and to its hardest negative, `[pairs, 2]`.
+        let data = Tensor::cat(similarities, 0).try_into_data();
+        let data = data.map_err(|error| Error::Backend(error.into()))?;
+        let values: Vec<f64> = data.iter::<f64>().collect();
+        let pairs = values.as_chunks().0.iter().map(|[positive, hardest]| (*positive, *hardest));
+        let with_negative = pairs.filter(|(_, hardest)| *hardest > f64::NEG_INFINITY).collect();
+        Ok(Self::of_similarities(with_negative))
     }
 
     /// The statistics of anchors, each with the similarities of its positive and of its hardest negative;
@@ -66,53 +89,6 @@ impl BatchStatistics {
             margin: mean(margins.iter().sum()),
             margin_quantiles: Self::QUANTILES.map(|at| quantile(&margins, at)),
         })
-    }
-}
-
-/// The statistics of a batch as long as they are on the device: what reads them waits for all that the device has
-/// to do before.
-#[derive(Debug)]
-pub(crate) struct PendingStatistics<B: Backend> {
-    /// Each anchor's similarity to its positive and to its hardest negative, `[pairs, 2]`.
-    similarities: Tensor<B, 2>,
-}
-
-impl<B: Backend> PendingStatistics<B> {
-    /// As [`BatchStatistics::of`].
-    pub(crate) fn of(
-        embeddings: Tensor<B, 2>,
-        batch: &LossBatch,
-        similarity: Similarity,
-        rows_per_block: usize,
-    ) -> Result<Self> {
-        batch.check_vectors(embeddings.dims()[0])?;
-        let embeddings = at_least_f32(embeddings);
-        let on_device = DeviceBatch::new(batch, &embeddings);
-        let vectors = similarity.prepare(embeddings);
-        let mut similarities = Vec::new();
-        for rows in blocks(batch.pairs(), rows_per_block) {
-            let candidates = Candidates::new(&on_device, rows);
-            let scores = candidates.similarities(&vectors, Direction::AnchorToDocument);
-            let not_negative = candidates.not_negative();
-            similarities.push(Tensor::cat(
-                vec![
-                    candidates.of_own_columns(scores.clone()),
-                    scores.mask_fill(not_negative, f32::NEG_INFINITY).max_dim(1),
-                ],
-                1,
-            ));
-        }
-        Ok(Self { similarities: Tensor::cat(similarities, 0) })
-    }
-
-    /// The numbers, once the device has them; `None` when no anchor has a negative.
-    pub(crate) fn read(self) -> Result<Option<BatchStatistics>> {
-        let data = self.similarities.try_into_data();
-        let data = data.map_err(|error| Error::Backend(error.into()))?;
-        let values: Vec<f64> = data.iter::<f64>().collect();
-        let pairs = values.as_chunks().0.iter().map(|[positive, hardest]| (*positive, *hardest));
-        let with_negative = pairs.filter(|(_, hardest)| *hardest > f64::NEG_INFINITY).collect();
-        Ok(BatchStatistics::of_similarities(with_negative))
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod artifacts;
 mod batch;
+mod batches;
 mod begin;
 mod checkpoint;
 mod device;

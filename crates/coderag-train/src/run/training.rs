@@ -8,6 +8,7 @@ use coderag_encoder::ModelDirectory;
 
 use super::artifacts;
 use super::batch::{TokenizedBatch, Tokenizer};
+use super::batches::Batches;
 use super::begin;
 use super::checkpoint::{self, Best, Position, StepFolders};
 use super::evaluation::measure;
@@ -18,9 +19,7 @@ use super::stage::Stage;
 use super::throughput::Throughput;
 use super::{Outcome, RunContext};
 use crate::config::TrainConfig;
-use crate::data::{Sampler, Store};
 use crate::evaluation::DevelopmentSet;
-use crate::loss::BatchStatistics;
 use crate::record::{self, EvaluationRecord, MetricsLog, Record, StepRecord};
 use crate::trainee::{Trainee, TraineeState, Update};
 use crate::{Error, Result};
@@ -165,14 +164,14 @@ impl<'a, T: Trainee> Training<'a, T> {
             if self.position.stopped_early {
                 break;
             }
-            let mut sampler = stage.sampler(self.position.sampler.as_ref())?;
+            let mut batches = Batches::of(stage, self.position.sampler.as_ref())?;
             while self.position.stage_step < stage.steps && !self.position.stopped_early {
                 let stop = self.context.stop_after.is_some_and(|limit| of_this_call >= limit);
                 if stop || self.context.interrupt.load(Ordering::Relaxed) {
                     self.write_checkpoint_of_stop()?;
                     return Ok(End::Interrupted);
                 }
-                let loss = self.take_step(stage, &mut sampler)?;
+                let loss = self.take_step(stage, &mut batches)?;
                 of_this_call += 1;
                 task.advance(1);
                 task.describe(&self.throughput.describe(loss));
@@ -197,24 +196,30 @@ impl<'a, T: Trainee> Training<'a, T> {
     }
 
     /// A step of the optimizer: batches, their losses and gradients, new parameters. Returns the loss.
-    fn take_step(&mut self, stage: &Stage<'_>, sampler: &mut Sampler<&Store>) -> Result<f64> {
+    fn take_step(&mut self, stage: &Stage<'_>, batches: &mut Batches<'_, '_>) -> Result<f64> {
         let start = Instant::now();
         let Position { step, stage_step, .. } = self.position;
         let accumulate = stage.config.accumulate;
         let (mut loss, mut pairs, mut tokens, mut epoch) = (0.0, 0, 0, 0);
-        let mut statistics = None;
+        let (mut statistics, mut drawn_until) = (None, None);
         for part in 0..accumulate {
-            let batch = sampler.next_batch()?;
+            let batch = batches.next(&self.tokenizer)?;
             if part == 0 {
                 epoch = batch.epoch;
             }
-            let examples = stage.examples(&batch.rows)?;
-            let texts = TokenizedBatch::new(&examples, &self.tokenizer)?;
-            pairs += examples.len() as u64;
-            tokens += texts.tokens();
-            let (value, of_batch) = self.add_gradients(stage, &texts, part as u64)?;
+            pairs += batch.pairs;
+            tokens += batch.texts.tokens();
+            let objective = self.add_gradients(stage, &batch.texts, part as u64)?;
+            if part + 1 < accumulate || stage_step + 1 < stage.steps {
+                batches.draw_ahead(&self.tokenizer);
+            }
+            let (value, of_batch) = objective.read()?;
+            if !value.is_finite() {
+                return Err(self.diverged(step + 1, format!("the loss is {value}")));
+            }
             loss += value / accumulate as f64;
             statistics = of_batch;
+            drawn_until = Some(batch.sampler);
         }
         let learning_rate = stage.learning_rate(stage_step);
         let update = Update {
@@ -231,7 +236,7 @@ impl<'a, T: Trainee> Training<'a, T> {
         let position = &mut self.position;
         position.step += 1;
         position.stage_step += 1;
-        position.sampler = Some(sampler.state());
+        position.sampler = drawn_until;
         position.pairs += pairs;
         position.tokens += tokens;
         position.seconds += seconds;
@@ -254,13 +259,13 @@ impl<'a, T: Trainee> Training<'a, T> {
         Ok(loss)
     }
 
-    /// Adds the gradients of a batch's loss to those of the parameters; returns the loss.
-    fn add_gradients(
+    /// Has the gradients of a batch's loss added to those of the parameters; returns the loss.
+    fn add_gradients<'b>(
         &mut self,
         stage: &Stage<'_>,
-        texts: &TokenizedBatch,
+        texts: &'b TokenizedBatch,
         part: u64,
-    ) -> Result<(f64, Option<BatchStatistics>)> {
+    ) -> Result<Objective<'b, T::Backend>> {
         let Position { step, stage_step, .. } = self.position;
         let seed = |chunk: u64| Random::derived(self.config.seed, &[step, part, chunk]).next_u64();
         let sequences = texts.sequences();
@@ -288,11 +293,7 @@ impl<'a, T: Trainee> Training<'a, T> {
                 self.trainee.backward(gradient.clone().narrow(0, number * at_once, chunk.len()))?;
             }
         }
-        let (value, statistics) = objective.read()?;
-        if !value.is_finite() {
-            return Err(self.diverged(step + 1, format!("the loss is {value}")));
-        }
-        Ok((value, statistics))
+        Ok(objective)
     }
 
     fn diverged(&self, step: u64, problem: String) -> Error {

@@ -7,6 +7,7 @@ extern "C" __global__ void add_rows(const value *gradient, const int *order, con
     float *sums = table + (long long)targets[segment] * HIDDEN;
     for (int column = threadIdx.x; column < HIDDEN; column += blockDim.x) {
         float sum = 0.0f;
+#pragma unroll 8
         for (int place = first; place < last; place++)
             sum += load(gradient[(long long)order[place] * HIDDEN + column]);
         sums[column] += sum;

@@ -229,6 +229,8 @@ extern "C" __global__ void add_partials(const float *partials, int count, int wi
     float *gradient = column < width ? first : column < 2 * width ? second : third;
     if (!gradient) return;
     float sum = 0.0f;
+    // Several loads under way at a time.
+#pragma unroll 8
     for (int number = 0; number < count; number++) sum += partials[(long long)number * parts * width + column];
     gradient[column % width] += sum;
 }

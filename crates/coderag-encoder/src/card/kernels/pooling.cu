@@ -10,6 +10,7 @@ extern "C" __global__ void pool(const value *states, const int *starts, int kind
         float found;
         if (kind == MEAN) {
             float sum = 0.0f;
+#pragma unroll 4
             for (int token = first; token < last; token++) sum += load(states[(long long)token * HIDDEN + column]);
             found = sum / (last - first);
         } else {
