@@ -435,6 +435,43 @@ fn gradients_add_up_and_those_that_are_not_finite_change_nothing() {
 }
 
 #[test]
+fn a_roberta_counts_positions_past_its_padding() {
+    let mut model = Model::new(SIZES[1]);
+    model.config.padding_token = Some(1);
+    model.architecture = Architecture::Bert(model.config.clone());
+    // With padding tokens in the texts.
+    let sequences: [&[u32]; 3] = [&[5, 1, 7, 9], &[1, 1], &[2, 3, 4]];
+    let reference = model.on_processor(Pooling::Mean, Trainable::Everything);
+    let expected = reference.encode(&sequences, None).unwrap();
+    let found = model.on_card(None, CardOptions::default()).encode(&sequences).unwrap();
+    assert!(largest_difference(&found, &expected) < 1e-5);
+}
+
+#[test]
+fn kernels_are_compiled_once() {
+    coderag_software_card::install().unwrap();
+    let folder = TempDir::new().unwrap();
+    let model = Model::new(SIZES[1]);
+    let card = CudaCard::open(0).unwrap().with_kernels_in(folder.path());
+    let load = || {
+        let (weights, architecture) = (&model.weights, &model.architecture);
+        let options = CardOptions::default();
+        CardEngine::load(&card, weights, architecture, Pooling::Mean, None, options).unwrap()
+    };
+    let expected = load().encode(&[&[1, 2, 3]]).unwrap();
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &*files else { unreachable!("{files:?}") };
+    let written = std::fs::metadata(file).unwrap().modified().unwrap();
+    assert_eq!(load().encode(&[&[1, 2, 3]]).unwrap(), expected);
+    assert_eq!(std::fs::metadata(file).unwrap().modified().unwrap(), written);
+    // What is no machine code is replaced.
+    std::fs::write(file, [0; 64]).unwrap();
+    assert_eq!(load().encode(&[&[1, 2, 3]]).unwrap(), expected);
+    assert!(std::fs::metadata(file).unwrap().len() > 64);
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let model = Model::new(SIZES[1]);
     let mut engine = model.on_card(Some(Trainable::Everything), CardOptions::default());

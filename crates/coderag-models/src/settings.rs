@@ -9,6 +9,8 @@ use crate::{Error, Result};
 pub struct Settings {
     /// The folder of the [`Store`](crate::Store).
     pub store: PathBuf,
+    /// Where the machine code of kernels for cards is kept.
+    pub kernels: PathBuf,
     /// The hub's own cache, shared with every other program that uses the hub.
     pub hub_cache: PathBuf,
     /// The hub's address without a trailing slash.
@@ -24,7 +26,7 @@ impl Settings {
     ///
     /// | variable | meaning | default |
     /// |---|---|---|
-    /// | `CODERAG_CACHE` | the store is its subfolder `models` | `$XDG_CACHE_HOME/coderag`, else `~/.cache/coderag` |
+    /// | `CODERAG_CACHE` | the store is its subfolder `models`, kernels are in `kernels` | `$XDG_CACHE_HOME/coderag`, else `~/.cache/coderag` |
     /// | `HF_HOME` | the hub's cache is its subfolder `hub` | `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface` |
     /// | `HF_ENDPOINT` | the hub's address | `https://huggingface.co` |
     /// | `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN` | the access token | the file `token` in `HF_HOME` |
@@ -60,8 +62,10 @@ impl Settings {
             .filter(|token| !token.is_empty())
             .map(Token);
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        let own = cache("CODERAG_CACHE", "coderag")?;
         Ok(Self {
-            store: cache("CODERAG_CACHE", "coderag")?.join("models"),
+            store: own.join("models"),
+            kernels: own.join("kernels"),
             hub_cache,
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             token,

@@ -47,7 +47,7 @@ API int cuInit(unsigned) {
     return SUCCESS;
 }
 API int cuDriverGetVersion(int *version) {
-    *version = 12080;
+    *version = 12990;
     return SUCCESS;
 }
 API int cuDeviceGet(int *device, int number) {

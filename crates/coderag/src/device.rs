@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::Result;
@@ -30,12 +31,14 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Makes sure of the device; without a card that can be used `auto` is the processor.
-    pub(crate) fn open(self) -> Result<Device> {
+    /// Makes sure of the device; without a card that can be used `auto` is the processor. A card's kernels are
+    /// compiled once and kept in the folder `kernels`.
+    pub(crate) fn open(self, kernels: &Path) -> Result<Device> {
+        let open = |index| CudaCard::open(index).map(|card| card.with_kernels_in(kernels));
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(index) => Ok(Device::Cuda { card: CudaCard::open(index)?, required: true }),
-            Self::Auto => Ok(match CudaCard::open(0) {
+            Self::Cuda(index) => Ok(Device::Cuda { card: open(index)?, required: true }),
+            Self::Auto => Ok(match open(0) {
                 Ok(card) => Device::Cuda { card, required: false },
                 Err(error) => {
                     if CudaCard::has_driver() {

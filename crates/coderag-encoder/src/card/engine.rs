@@ -133,8 +133,9 @@ impl CardEngine {
             Architecture::Bert(config) => (Bert::sizes(config, format), Bert::describe(config)),
             Architecture::Qwen2(config) => (Qwen2::sizes(config, format), Qwen2::describe(config)),
         };
+        let kept = card.kernels();
         let card = Card::open(card.index())?;
-        let kernels = Kernels::compile(&card, sizes)?;
+        let kernels = Kernels::load(&card, sizes, kept)?;
         let products = Products::new(&card)?;
         let mut parameters =
             Parameters::load(&card, &kernels, format, described, checkpoint, trainable)?;

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_void};
+use std::fs;
+use std::path::Path;
 
-use cudarc::driver::result;
+use coderag_core::{Digest, Hasher};
 use cudarc::driver::sys::{CUdeviceptr, CUfunction, CUmodule};
+use cudarc::driver::{DriverError, result};
 use cudarc::nvrtc;
 
 use super::open::Card;
@@ -145,16 +148,26 @@ impl From<i32> for Argument {
 }
 
 impl Kernels {
-    /// Compiles the kernels, which takes some seconds.
+    /// Compiles the kernels, which takes some seconds, unless their machine code is in the folder `kept`; then it is
+    /// there.
     ///
     /// # Errors
     /// [`Error::Cuda`].
-    pub(super) fn compile(card: &Card, sizes: Sizes) -> Result<Self> {
+    pub(super) fn load(card: &Card, sizes: Sizes, kept: Option<&Path>) -> Result<Self> {
         card.enter()?;
-        let image = machine_code(card, sizes)?;
-        // SAFETY: the image is the compiler's.
-        let module = unsafe { result::module::load_data(image.as_ptr().cast()) };
-        let module = module.map_err(card.failed("its kernels do not load"))?;
+        let program = Program::new(card, sizes)?;
+        let file = kept.map(|folder| folder.join(format!("{}.cubin", program.digest())));
+        let known = file.as_deref().and_then(|file| load_module(&kept_code(file)?).ok());
+        let module = match known {
+            Some(module) => module,
+            None => {
+                let code = program.compile(card)?;
+                if let Some(file) = &file {
+                    keep(file, &code);
+                }
+                load_module(&code).map_err(card.failed("its kernels do not load"))?
+            }
+        };
         let mut kernels = Self { card: card.clone(), module, functions: HashMap::new() };
         let tensor = sizes.has_tensor_attention().then_some(TENSOR_ATTENTION);
         for name in NAMES.into_iter().chain(tensor.into_iter().flatten()) {
@@ -208,42 +221,91 @@ impl Drop for Kernels {
     }
 }
 
-/// The kernels for a card, as its driver loads them.
-fn machine_code(card: &Card, sizes: Sizes) -> Result<Vec<u8>> {
-    let failed = |problem: String| Error::Cuda { index: card.index(), problem };
-    let options = [
-        format!("--gpu-architecture={}", card.architecture()?),
-        format!("-DBFLOAT16={}", u8::from(sizes.format == TrainingPrecision::Bf16)),
-        format!("-DHIDDEN={}", sizes.hidden),
-        format!("-DHEADS={}", sizes.heads),
-        format!("-DKEY_HEADS={}", sizes.key_heads),
-        format!("-DHEAD={}", sizes.head),
-        format!("-DCAUSAL={}", u8::from(sizes.causal)),
-    ];
-    let source = CString::new(SOURCES.concat()).map_err(|error| failed(error.to_string()))?;
-    let refused = |error: nvrtc::result::NvrtcError| failed(format!("libnvrtc failed: {error:?}"));
-    let program = nvrtc::result::create_program(&source, Some(c"coderag.cu")).map_err(refused)?;
-    // SAFETY: the program lives until it is destroyed below, and the code has room for what is written.
-    unsafe {
-        let compiled = nvrtc::result::compile_program(program, &options).and_then(|()| {
-            let mut size = 0;
-            nvrtc::sys::nvrtcGetCUBINSize(program, &raw mut size).result()?;
-            let mut code = vec![0u8; size];
-            nvrtc::sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()).result()?;
+fn load_module(code: &[u8]) -> std::result::Result<CUmodule, DriverError> {
+    // SAFETY: the code is the compiler's.
+    unsafe { result::module::load_data(code.as_ptr().cast()) }
+}
+
+/// Machine code that [`keep`] has written, with its digest before it: the driver trusts what it loads.
+fn kept_code(file: &Path) -> Option<Vec<u8>> {
+    let mut content = fs::read(file).ok()?;
+    let code = content.split_off(content.len().min(Digest::of([]).to_string().len()));
+    (content == Digest::of(&code).to_string().into_bytes()).then_some(code)
+}
+
+/// Keeps machine code for other processes; without it they only take longer.
+fn keep(file: &Path, code: &[u8]) {
+    let kept = coderag_core::atomic::write_file::<_, coderag_core::Error>(file, |writer| {
+        let digest = Digest::of(code).to_string();
+        let written = writer.write_all(digest.as_bytes()).and_then(|()| writer.write_all(code));
+        written.map_err(coderag_core::Error::io("write", file))
+    });
+    if let Err(error) = kept {
+        tracing::warn!("the kernels are compiled again next time: {error}");
+    }
+}
+
+/// The kernels' source with what it is compiled for.
+struct Program {
+    source: CString,
+    options: [String; 7],
+}
+
+impl Program {
+    fn new(card: &Card, sizes: Sizes) -> Result<Self> {
+        let failed = |problem: String| Error::Cuda { index: card.index(), problem };
+        let source = CString::new(SOURCES.concat()).map_err(|error| failed(error.to_string()))?;
+        let options = [
+            format!("--gpu-architecture={}", card.architecture()?),
+            format!("-DBFLOAT16={}", u8::from(sizes.format == TrainingPrecision::Bf16)),
+            format!("-DHIDDEN={}", sizes.hidden),
+            format!("-DHEADS={}", sizes.heads),
+            format!("-DKEY_HEADS={}", sizes.key_heads),
+            format!("-DHEAD={}", sizes.head),
+            format!("-DCAUSAL={}", u8::from(sizes.causal)),
+        ];
+        Ok(Self { source, options })
+    }
+
+    /// Tells machine code of this source and compiler from all other.
+    fn digest(&self) -> Digest {
+        let (mut major, mut minor) = (0, 0);
+        // SAFETY: the pointers are to numbers that live on.
+        let _ = unsafe { nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) };
+        let mut hasher = Hasher::new();
+        hasher.update(self.source.as_bytes());
+        hasher.update(self.options.join(" "));
+        hasher.update(format!("{major}.{minor}"));
+        hasher.finish()
+    }
+
+    /// The kernels for the card, as its driver loads them.
+    fn compile(&self, card: &Card) -> Result<Vec<u8>> {
+        let failed = |problem: String| Error::Cuda { index: card.index(), problem };
+        let refused =
+            |error: nvrtc::result::NvrtcError| failed(format!("libnvrtc failed: {error:?}"));
+        let program = nvrtc::result::create_program(&self.source, Some(c"coderag.cu"));
+        let program = program.map_err(refused)?;
+        // SAFETY: the program lives until it is destroyed below, and the code has room for what is written.
+        unsafe {
+            let compiled = nvrtc::result::compile_program(program, &self.options).and_then(|()| {
+                let mut size = 0;
+                nvrtc::sys::nvrtcGetCUBINSize(program, &raw mut size).result()?;
+                let mut code = vec![0u8; size];
+                nvrtc::sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()).result()?;
+                Ok(code)
+            });
+            let code = compiled.map_err(|error| {
+                let log = nvrtc::result::get_program_log(program).unwrap_or_default();
+                let log: Vec<u8> = log.iter().map(|byte| byte.cast_unsigned()).collect();
+                let log = String::from_utf8_lossy(&log);
+                let log = log.trim_end_matches('\0');
+                failed(format!("libnvrtc does not compile the kernels: {error:?}\n{log}"))
+            });
+            let destroyed = nvrtc::result::destroy_program(program).map_err(refused);
+            let code = code?;
+            destroyed?;
             Ok(code)
-        });
-        let code = compiled.map_err(|error| {
-            let log = nvrtc::result::get_program_log(program).unwrap_or_default();
-            let log: Vec<u8> = log.iter().map(|byte| byte.cast_unsigned()).collect();
-            let log = String::from_utf8_lossy(&log);
-            failed(format!(
-                "libnvrtc does not compile the kernels: {error:?}\n{}",
-                log.trim_end_matches('\0')
-            ))
-        });
-        let destroyed = nvrtc::result::destroy_program(program).map_err(refused);
-        let code = code?;
-        destroyed?;
-        Ok(code)
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use cudarc::driver::{result, sys};
 use cudarc::nvrtc;
@@ -20,6 +21,8 @@ pub struct CudaCard {
     /// In bytes.
     memory: usize,
     driver: Version,
+    /// Where its kernels' machine code is kept, if anywhere.
+    kernels: Option<PathBuf>,
 }
 
 impl CudaCard {
@@ -39,7 +42,19 @@ impl CudaCard {
         let name = result::device::get_name(device).map_err(failed)?;
         // SAFETY: the driver has just given this device.
         let memory = unsafe { result::device::total_mem(device) }.map_err(failed)?;
-        Ok(Self { index, name, memory, driver })
+        Ok(Self { index, name, memory, driver, kernels: None })
+    }
+
+    /// Keeps the machine code of kernels in a folder, so that each is compiled once.
+    #[must_use]
+    pub fn with_kernels_in(mut self, folder: &Path) -> Self {
+        self.kernels = Some(folder.to_owned());
+        self
+    }
+
+    /// Where machine code is kept, if anywhere.
+    pub(crate) fn kernels(&self) -> Option<&Path> {
+        self.kernels.as_deref()
     }
 
     /// Whether NVIDIA's driver is there at all.
@@ -62,7 +77,7 @@ impl CudaCard {
         // Where burn looks for them.
         let headers = cubecl_cuda::install::cuda_path().map(|toolkit| toolkit.join("include"));
         if !headers.as_ref().is_some_and(|folder| folder.join("cuda_runtime.h").is_file()) {
-            let usual = || std::path::PathBuf::from("/usr/local/cuda/include");
+            let usual = || PathBuf::from("/usr/local/cuda/include");
             let problem = format!(
                 "the headers of CUDA are not in {}; install cuda-cudart-dev of NVIDIA's toolkit, or set \
                  CUDA_PATH to the folder that has them in `include`",
@@ -70,16 +85,44 @@ impl CudaCard {
             );
             return Err(Error::Cuda { index: self.index, problem });
         }
+        if let Some(folder) = &self.kernels {
+            keep_burns_kernels(folder);
+        }
         Ok(burn::backend::cuda::CudaDevice::new(self.index))
     }
 }
 
 impl fmt::Display for CudaCard {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { index, name, memory, driver } = self;
+        let Self { index, name, memory, driver, .. } = self;
         let gibibytes = *memory as f64 / f64::from(1 << 30);
         write!(formatter, "cuda:{index} ({name}, {gibibytes:.1} GiB, CUDA {driver})")
     }
+}
+
+/// Has burn keep its compiled kernels and what it found to be fastest: a model needs hundreds of them, and each takes
+/// about half a second. The first call decides.
+#[cfg(feature = "cuda")]
+fn keep_burns_kernels(folder: &Path) {
+    use cubecl_runtime::config::cache::CacheConfig;
+    use cubecl_runtime::config::{CubeClRuntimeConfig, RuntimeConfig as _};
+
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // burn tells kernels apart by their names and settings, not by their code, which may be another in every build.
+        let build =
+            std::env::current_exe().ok().and_then(|it| coderag_core::Digest::of_file(&it).ok());
+        let Some(build) = build else { return };
+        let folder = folder.join(format!("burn-{build}"));
+        // burn panics where it cannot write.
+        let writable = std::fs::create_dir_all(&folder).is_ok();
+        if writable && CubeClRuntimeConfig::storage().lock().is_none() {
+            let mut config = CubeClRuntimeConfig::default().override_from_env();
+            config.compilation.cache = Some(CacheConfig::File(folder.clone()));
+            config.autotune.cache = CacheConfig::File(folder);
+            CubeClRuntimeConfig::set(config);
+        }
+    });
 }
 
 /// A version of CUDA.

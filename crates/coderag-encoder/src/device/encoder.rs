@@ -62,6 +62,7 @@ impl DeviceEncoder {
         match CardEncoder::load(directory, adapter, card, options) {
             #[cfg(feature = "cuda")]
             Err(Error::Training(_)) => Self::load_in_burn(directory, adapter, card, precision),
+            #[cfg(not(feature = "cuda"))]
             Err(Error::Training(problem)) if !required => {
                 tracing::warn!("computing on the processor: {problem}");
                 on_processor()

@@ -27,6 +27,7 @@ impl Workplace {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             store: folder.path().join("cache/models"),
+            kernels: PathBuf::new(),
             hub_cache: folder.path().join("huggingface/hub"),
             endpoint: endpoint.to_owned(),
             token: None,

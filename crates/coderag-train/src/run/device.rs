@@ -26,41 +26,32 @@ pub(super) fn train(config: &TrainConfig, context: &RunContext<'_>) -> Result<Ou
         }
         None => None,
     };
-    if let Device::Cuda { card, required } = context.device {
-        let problem = match unsuitable_for_card(config, &model, adapter.as_ref()) {
-            None => {
-                let trainee = card_trainee(config, &model, adapter.as_ref(), card)?;
-                return Training::open(config, context, &model, trainee)?.run(adapter.as_ref());
-            }
-            Some(problem) => problem,
-        };
-        #[cfg(feature = "cuda")]
-        {
-            tracing::info!(
-                "training on the card in burn: the engine there does not take {problem}"
-            );
-            let device = card.burn_device()?;
-            let trainee: BurnTrainee<Autodiff<burn::backend::Cuda>> =
-                burn_trainee(config, &model, adapter.as_ref(), &device)?;
-            let trainee = trainee
-                .with_precision(config.precision.into())
-                .with_tokens_at_once(TOKENS_AT_ONCE_ON_CARD);
-            return Training::open(config, context, &model, trainee)?.run(adapter.as_ref());
+    let adapter = adapter.as_ref();
+    let Device::Cuda { card, required } = context.device else {
+        return on_processor(config, context, &model, adapter);
+    };
+    match unsuitable_for_card(config, &model, adapter) {
+        None => {
+            let trainee = card_trainee(config, &model, adapter, card)?;
+            Training::open(config, context, &model, trainee)?.run(adapter)
         }
-        #[cfg(not(feature = "cuda"))]
-        if *required {
-            let problem = format!(
-                "the engine on cards does not take {problem}; train with `--device cpu`, or with a coderag that \
-                 was built with `--features cuda`"
-            );
-            return Err(Error::Setting { setting: "device", problem });
+        Some(problem) => {
+            tracing::info!("the engine on cards does not take {problem}");
+            without_engine(config, context, &model, adapter, (card, *required, &problem))
         }
-        tracing::warn!("training on the processor: the engine on cards does not take {problem}");
     }
+}
+
+fn on_processor(
+    config: &TrainConfig,
+    context: &RunContext<'_>,
+    model: &ModelDirectory,
+    adapter: Option<&Adapter>,
+) -> Result<Outcome> {
     match model.architecture() {
-        Architecture::Bert(_) if !adapter.as_ref().is_some_and(has_embeddings) => {
-            let trainee = cpu_trainee(config, context, &model, adapter.as_ref())?;
-            Training::open(config, context, &model, trainee)?.run(adapter.as_ref())
+        Architecture::Bert(_) if !adapter.is_some_and(has_embeddings) => {
+            let trainee = cpu_trainee(config, context, model, adapter)?;
+            Training::open(config, context, model, trainee)?.run(adapter)
         }
         _ => {
             if config.precision != TrainingPrecision::F32 {
@@ -69,10 +60,47 @@ pub(super) fn train(config: &TrainConfig, context: &RunContext<'_>) -> Result<Ou
                 return Err(Error::Setting { setting: "precision", problem: problem.to_owned() });
             }
             let trainee: BurnTrainee<Autodiff<Flex>> =
-                burn_trainee(config, &model, adapter.as_ref(), &Default::default())?;
-            Training::open(config, context, &model, trainee)?.run(adapter.as_ref())
+                burn_trainee(config, model, adapter, &Default::default())?;
+            Training::open(config, context, model, trainee)?.run(adapter)
         }
     }
+}
+
+/// What the engine does not take trains on the card in burn.
+#[cfg(feature = "cuda")]
+fn without_engine(
+    config: &TrainConfig,
+    context: &RunContext<'_>,
+    model: &ModelDirectory,
+    adapter: Option<&Adapter>,
+    (card, _, _): (&CudaCard, bool, &str),
+) -> Result<Outcome> {
+    let device = card.burn_device()?;
+    let trainee: BurnTrainee<Autodiff<burn::backend::Cuda>> =
+        burn_trainee(config, model, adapter, &device)?;
+    let trainee =
+        trainee.with_precision(config.precision.into()).with_tokens_at_once(TOKENS_AT_ONCE_ON_CARD);
+    Training::open(config, context, model, trainee)?.run(adapter)
+}
+
+/// What the engine does not take trains on the processor, unless the card was asked for.
+#[cfg(not(feature = "cuda"))]
+fn without_engine(
+    config: &TrainConfig,
+    context: &RunContext<'_>,
+    model: &ModelDirectory,
+    adapter: Option<&Adapter>,
+    (_, required, problem): (&CudaCard, bool, &str),
+) -> Result<Outcome> {
+    if required {
+        let problem = format!(
+            "the engine on cards does not take {problem}; train with `--device cpu`, or with a coderag that was \
+             built with `--features cuda`"
+        );
+        return Err(Error::Setting { setting: "device", problem });
+    }
+    tracing::warn!("training on the processor: the engine on cards does not take {problem}");
+    on_processor(config, &RunContext { device: &Device::Cpu, ..*context }, model, adapter)
 }
 
 fn adapter_config(lora: &LoraSettings, base_model: &str) -> AdapterConfig {

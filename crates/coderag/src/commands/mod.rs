@@ -30,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) progress: ProgressBars,
     pub(crate) threads: usize,
     device: DeviceChoice,
+    /// Where the machine code of kernels for cards is kept.
+    kernels: PathBuf,
 }
 
 impl Session {
@@ -47,14 +49,16 @@ impl Session {
             Some(path) => Registry::load(path)?,
             None => Registry::builtin()?,
         };
-        let store = Store::new(Settings::from_env()?);
+        let settings = Settings::from_env()?;
+        let kernels = settings.kernels.clone();
+        let store = Store::new(settings);
         let progress = ProgressBars::new(arguments.quiet);
-        Ok(Self { registry, store, progress, threads, device: arguments.device })
+        Ok(Self { registry, store, progress, threads, device: arguments.device, kernels })
     }
 
     /// Where encoders compute.
     pub(crate) fn device(&self) -> Result<Device> {
-        self.device.open()
+        self.device.open(&self.kernels)
     }
 
     /// Where the model is that a user named, by registry name or by path.

@@ -236,3 +236,25 @@ fn a_card_takes_the_steps_of_the_processor() {
     let record = fs::read_to_string(folder.path("card").join("run.json")).unwrap();
     assert!(record.contains("cuda:0 (the processor"), "{record}");
 }
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn what_a_card_does_not_take_is_refused_or_left_to_the_processor() {
+    let libraries = coderag_software_card::libraries().unwrap();
+    let stage = "steps = 3\nbatches = { batch_size = 24 }";
+    let folder = Folder::new("small-bert", "dropout = { hidden = 0.1 }", stage);
+    let on = |device: &str| {
+        let arguments = folder.arguments(device, &["--device", device]);
+        let mut command = command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        command.env("LD_LIBRARY_PATH", &libraries);
+        crate::program::finish(command)
+    };
+    let refused = on("cuda");
+    assert_eq!(refused.code, 1, "{refused}");
+    assert!(refused.stderr.contains("the engine on cards does not take dropout"), "{refused}");
+    let done = on("auto");
+    assert_eq!(done.code, 0, "{done}");
+    assert!(done.stderr.contains("training on the processor: "), "{done}");
+    let record = fs::read_to_string(folder.path("auto/run.json")).unwrap();
+    assert!(record.contains("\"cpu\""), "{record}");
+}
