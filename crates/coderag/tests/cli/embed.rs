@@ -533,6 +533,7 @@ fn a_card_has_the_vectors_of_the_processor() {
     folder.embed_well(&arguments("cpu", "processor.npy"));
     let mut on_card = folder.command(&arguments("cuda:0", "card.npy"));
     on_card.env("LD_LIBRARY_PATH", coderag_software_card::libraries().unwrap());
+    on_card.env("CODERAG_CACHE", folder.path("cache"));
     let done = finish(on_card);
     assert_eq!(done.code, 0, "{done}");
     let [card, processor] = ["card.npy", "processor.npy"].map(|it| floats(&folder.path(it)));

@@ -223,7 +223,7 @@ fn a_card_takes_the_steps_of_the_processor() {
     folder.train("processor", &["--device", "cpu"]);
     let arguments = folder.arguments("card", &["--device", "cuda"]);
     let mut command = command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    command.env("LD_LIBRARY_PATH", &libraries);
+    command.env("LD_LIBRARY_PATH", &libraries).env("CODERAG_CACHE", folder.path("cache"));
     let done = crate::program::finish(command);
     assert_eq!(done.code, 0, "{done}");
     let [card, processor] = ["card", "processor"].map(|run| losses(&folder.path(run)));
@@ -246,7 +246,7 @@ fn what_a_card_does_not_take_is_refused_or_left_to_the_processor() {
     let on = |device: &str| {
         let arguments = folder.arguments(device, &["--device", device]);
         let mut command = command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        command.env("LD_LIBRARY_PATH", &libraries);
+        command.env("LD_LIBRARY_PATH", &libraries).env("CODERAG_CACHE", folder.path("cache"));
         crate::program::finish(command)
     };
     let refused = on("cuda");
