@@ -489,11 +489,14 @@ fn what_cannot_be_is_refused() {
     }
     assert_eq!(engine.encode(&[]).unwrap(), Vec::<f32>::new());
 
-    let mut adapters = model.adapters();
-    adapters[0].a.pop();
-    let trainable = Some(Trainable::Adapters(adapters));
-    let refused = model.try_on_card(Pooling::Mean, trainable, CardOptions::default()).unwrap_err();
-    assert!(refused.to_string().contains("A of the adapter of"), "{refused}");
+    for length in [0, 255, 300, 5000] {
+        let mut adapters = model.adapters();
+        adapters[0].a.resize(length, 0.5);
+        let trainable = Some(Trainable::Adapters(adapters));
+        let refused = model.try_on_card(Pooling::Mean, trainable, CardOptions::default());
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("A of the adapter of"), "{refused}");
+    }
     let mut adapters = model.adapters();
     adapters[0].layer = "encoder.layer.9.output.dense".to_owned();
     let trainable = Some(Trainable::Adapters(adapters));

@@ -14,7 +14,15 @@
 
 #define API extern "C" __attribute__((visibility("default")))
 
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_IMAGE = 200, NOT_FOUND = 500 };
+enum {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200,
+    INVALID_CONTEXT = 201,
+    NOT_FOUND = 500
+};
 
 typedef uint64_t pointer;
 struct uint3 {
@@ -100,11 +108,14 @@ API int cuDevicePrimaryCtxRetain(void **context, int) {
 API int cuDevicePrimaryCtxRelease_v2(int) {
     return SUCCESS;
 }
-API int cuCtxSetCurrent(void *) {
+// A thread that has not entered the context cannot use the card.
+static thread_local void *current;
+API int cuCtxSetCurrent(void *context) {
+    current = context;
     return SUCCESS;
 }
 API int cuCtxGetCurrent(void **context) {
-    *context = reinterpret_cast<void *>(1);
+    *context = current;
     return SUCCESS;
 }
 API int cuCtxSynchronize() {
@@ -140,6 +151,7 @@ API int cuEventSynchronize(void *) {
 }
 
 static int allocate(pointer *to, size_t bytes) {
+    if (!current) return INVALID_CONTEXT;
     std::lock_guard<std::mutex> guard(lock);
     if (in_use + bytes > memory) return OUT_OF_MEMORY;
     void *block = aligned_alloc(512, (bytes + 511) / 512 * 512);
@@ -159,6 +171,15 @@ static int give_back(pointer from) {
     free(reinterpret_cast<void *>(from));
     blocks.erase(block);
     return SUCCESS;
+}
+// Whether a place lies in memory that was given out; otherwise what a call with it returns.
+static int check(pointer at, size_t bytes) {
+    if (!current) return INVALID_CONTEXT;
+    std::lock_guard<std::mutex> guard(lock);
+    auto block = blocks.upper_bound(at);
+    if (block == blocks.begin()) return INVALID_VALUE;
+    --block;
+    return at + bytes <= block->first + block->second ? SUCCESS : INVALID_VALUE;
 }
 API int cuMemAllocAsync(pointer *to, size_t bytes, void *) {
     return allocate(to, bytes);
@@ -181,18 +202,17 @@ API int cuMemFreeHost(void *from) {
     return SUCCESS;
 }
 API int cuMemcpyHtoDAsync_v2(pointer to, const void *from, size_t bytes, void *) {
+    if (int wrong = check(to, bytes)) return wrong;
     memcpy(reinterpret_cast<void *>(to), from, bytes);
     return SUCCESS;
 }
 API int cuMemcpyDtoHAsync_v2(void *to, pointer from, size_t bytes, void *) {
+    if (int wrong = check(from, bytes)) return wrong;
     memcpy(to, reinterpret_cast<void *>(from), bytes);
     return SUCCESS;
 }
-API int cuMemcpyDtoDAsync_v2(pointer to, pointer from, size_t bytes, void *) {
-    memmove(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes);
-    return SUCCESS;
-}
 API int cuMemsetD8Async(pointer to, unsigned char value, size_t bytes, void *) {
+    if (int wrong = check(to, bytes)) return wrong;
     memset(reinterpret_cast<void *>(to), value, bytes);
     return SUCCESS;
 }
@@ -222,6 +242,7 @@ API int cuModuleGetFunction(void **function, void *module, const char *name) {
 }
 API int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
                        unsigned block_y, unsigned block_z, unsigned, void *, void **parameters, void **) {
+    if (!current) return INVALID_CONTEXT;
     // What a card refuses.
     if (grid_x == 0 || grid_y == 0 || grid_z == 0 || grid_y > 65535 || grid_z > 65535) return INVALID_VALUE;
     if (block_x * block_y * block_z == 0 || block_x * block_y * block_z > 1024) return INVALID_VALUE;

@@ -8,8 +8,8 @@ use super::launch::{Argument, Kernels};
 use super::memory::Memory;
 use super::open::Card;
 use super::operations::bytes;
-use crate::Result;
 use crate::engine::TrainingPrecision;
+use crate::{Error, Result};
 
 /// A parameter's name and shape.
 pub(super) type Named = (String, Vec<usize>);
@@ -23,6 +23,8 @@ pub(super) struct Arena {
     names: Vec<Named>,
     /// Where each begins, by its name.
     offsets: HashMap<String, usize>,
+    /// How many numbers each has.
+    counts: HashMap<String, usize>,
     length: usize,
     /// In f32.
     numbers: Option<Memory>,
@@ -45,17 +47,19 @@ impl Arena {
     /// Takes memory for parameters, whose content is anything but for what is between them.
     ///
     /// # Errors
-    /// [`Error::Cuda`](crate::Error::Cuda).
+    /// [`Error::Cuda`].
     pub(super) fn new(
         card: &Card,
         format: TrainingPrecision,
         names: Vec<Named>,
         kept: Kept,
     ) -> Result<Self> {
-        let (mut offsets, mut length) = (HashMap::new(), 0);
+        let (mut offsets, mut counts, mut length) = (HashMap::new(), HashMap::new(), 0);
         for (name, shape) in &names {
+            let count = shape.iter().product::<usize>();
             offsets.insert(name.clone(), length);
-            length += shape.iter().product::<usize>().next_multiple_of(ALIGNMENT);
+            counts.insert(name.clone(), count);
+            length += count.next_multiple_of(ALIGNMENT);
         }
         let allocate = |bytes: usize| -> Result<Memory> {
             let memory = card.allocate(bytes)?;
@@ -69,7 +73,7 @@ impl Arena {
         let values = (!both && kept != Kept::Numbers)
             .then(|| allocate(length * bytes(format)))
             .transpose()?;
-        Ok(Self { card: card.clone(), format, names, offsets, length, numbers, values })
+        Ok(Self { card: card.clone(), format, names, offsets, counts, length, numbers, values })
     }
 
     pub(super) fn names(&self) -> &[Named] {
@@ -86,8 +90,9 @@ impl Arena {
         self.offsets.get(name).copied().unwrap_or(self.length)
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.offsets.contains_key(name)
+    /// How many numbers a parameter has; none where there is none of the name.
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.counts.get(name).copied().unwrap_or(0)
     }
 
     /// Where the parameters are in f32.
@@ -111,12 +116,17 @@ impl Arena {
         all + (bytes(self.format) * self.offset(name)) as CUdeviceptr
     }
 
-    /// Sets a parameter, which has as many numbers.
+    /// Sets a parameter.
     ///
     /// # Errors
-    /// [`Error::Cuda`](crate::Error::Cuda).
+    /// [`Error::Training`] when it has another number of them, [`Error::Cuda`].
     pub(super) fn write(&self, kernels: &Kernels, name: &str, numbers: &[f32]) -> Result<()> {
-        if numbers.is_empty() || !self.has(name) {
+        if numbers.len() != self.count(name) {
+            let (found, known) = (numbers.len(), self.count(name));
+            let problem = format!("`{name}` has {found} numbers instead of {known}");
+            return Err(Error::Training(problem));
+        }
+        if numbers.is_empty() {
             return Ok(());
         }
         let only_values = self.numbers.is_none();

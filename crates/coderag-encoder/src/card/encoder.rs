@@ -13,8 +13,6 @@ use crate::pipeline::TextPipeline;
 
 /// How many texts are cut into tokens while the card computes others.
 const TEXTS_AT_ONCE: usize = 2048;
-/// How many tokens go through the model together: enough for a card to be busy.
-const TOKENS_AT_ONCE: usize = 65_536;
 
 /// A BERT or RoBERTa text encoder on a card, with the same vectors as [`CpuEncoder`](crate::CpuEncoder).
 #[derive(Debug)]
@@ -75,11 +73,10 @@ impl CardEncoder {
             });
             for sequences in receiver {
                 let sequences = sequences?;
-                for batch in batches(&sequences) {
-                    let pooled = self.engine.encode(&batch)?;
-                    values.extend(self.pipeline.follow_steps(&self.dense, pooled)?);
-                    task.advance(batch.len() as u64);
-                }
+                let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+                let pooled = self.engine.encode(&sequences)?;
+                values.extend(self.pipeline.follow_steps(&self.dense, pooled)?);
+                task.advance(sequences.len() as u64);
             }
             Ok::<_, crate::Error>(())
         })?;
@@ -89,23 +86,6 @@ impl CardEncoder {
         }
         Ok(embeddings)
     }
-}
-
-/// Sequences in order, in parts of at most [`TOKENS_AT_ONCE`] tokens, or a single sequence.
-fn batches(sequences: &[Vec<u32>]) -> Vec<Vec<&[u32]>> {
-    let mut batches: Vec<Vec<&[u32]>> = Vec::new();
-    let mut tokens = 0;
-    for ids in sequences {
-        tokens += ids.len();
-        match batches.last_mut() {
-            Some(batch) if tokens <= TOKENS_AT_ONCE => batch.push(ids),
-            _ => {
-                tokens = ids.len();
-                batches.push(vec![ids]);
-            }
-        }
-    }
-    batches
 }
 
 impl Embedder for CardEncoder {
@@ -120,21 +100,5 @@ impl Embedder for CardEncoder {
     fn embed(&self, texts: &[&str], role: TextRole) -> coderag_core::Result<Embeddings> {
         self.encode(texts, &role.into(), &coderag_core::Silent)
             .map_err(coderag_core::Error::component("the text encoder"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_hold_so_many_tokens_and_every_sequence_in_order() {
-        let sequences: Vec<Vec<u32>> =
-            [40_000, 20_000, 6_000, 70_000, 3].map(|length| vec![7; length]).to_vec();
-        let lengths: Vec<Vec<usize>> = batches(&sequences)
-            .iter()
-            .map(|batch| batch.iter().map(|ids| ids.len()).collect())
-            .collect();
-        assert_eq!(lengths, [vec![40_000, 20_000], vec![6_000], vec![70_000], vec![3]]);
     }
 }

@@ -42,10 +42,10 @@ pub struct CardEngine {
     keeping: Keeping,
     body: Box<dyn CardBody>,
     parameters: Parameters,
-    /// Memory of calls that only want vectors.
-    encoding: Mutex<Work>,
-    /// Memory of forward and backward passes.
-    training: Work,
+    /// Memory of forward and backward passes, and of calls that only want vectors.
+    work: Mutex<Work>,
+    /// That of the latter while a forward pass is remembered.
+    aside: Mutex<Work>,
     /// The last forward pass, unless a backward pass has used it up.
     remembered: Option<Batch>,
     kernels: Kernels,
@@ -151,8 +151,8 @@ impl CardEngine {
             keeping: if recompute { Keeping::Inputs } else { Keeping::Everything },
             body,
             parameters,
-            encoding: Mutex::default(),
-            training: Work::default(),
+            work: Mutex::default(),
+            aside: Mutex::default(),
             remembered: None,
             kernels,
             products,
@@ -190,32 +190,37 @@ impl CardEngine {
         self.sizes.hidden
     }
 
-    /// The vectors of sequences, pooled and not normalised, `[sequences, dimensions]`.
+    /// The vectors of sequences, pooled and not normalised, `[sequences, dimensions]`. At most 65,536 tokens go
+    /// through the model together, or a single sequence.
     ///
     /// # Errors
-    /// [`Error::Sequence`] when the model cannot take a sequence, [`Error::Training`] for more than 65,535 of them,
-    /// [`Error::Cuda`].
+    /// [`Error::Sequence`] when the model cannot take a sequence, [`Error::Cuda`].
     pub fn encode(&self, sequences: &[&[u32]]) -> Result<Vec<f32>> {
         self.card.enter()?;
-        let mut work = self.encoding.lock().unwrap_or_else(PoisonError::into_inner);
+        self.architecture.check_sequences(sequences)?;
+        let work = if self.remembered.is_some() { &self.aside } else { &self.work };
+        let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
         let Work { batch, states, vectors } = &mut *work;
-        let batch = Batch::new(&self.card, batch, sequences, &self.architecture, false)?;
-        self.pass(&batch, states, vectors, Keeping::Nothing)
+        let mut found = Vec::with_capacity(sequences.len() * self.dimensions());
+        for part in parts(sequences) {
+            let batch = Batch::new(&self.card, batch, part, &self.architecture, false)?;
+            found.extend(self.pass(&batch, states, vectors, Keeping::Nothing)?);
+        }
+        Ok(found)
     }
 
-    /// As [`encode`](Self::encode), and remembers what the backward pass needs.
+    /// The vectors of sequences, all at once, and remembers what the backward pass needs.
     ///
     /// # Errors
-    /// Those of [`encode`](Self::encode).
+    /// Those of [`encode`](Self::encode), and [`Error::Training`] for more than 65,535 sequences.
     pub fn forward(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>> {
         self.card.enter()?;
         self.remembered = None;
-        let encoding = self.encoding.get_mut().unwrap_or_else(PoisonError::into_inner);
-        encoding.states.release();
-        let mut work = std::mem::take(&mut self.training);
-        let vectors = self.remember(&mut work, sequences);
-        self.training = work;
-        let (batch, vectors) = vectors?;
+        let aside = self.aside.get_mut().unwrap_or_else(PoisonError::into_inner);
+        aside.states.release();
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let (batch, vectors) = self.remember(&mut work, sequences)?;
+        drop(work);
         self.remembered = Some(batch);
         Ok(vectors)
     }
@@ -278,10 +283,8 @@ impl CardEngine {
                 format!("there are gradients of {found} numbers for vectors of {expected}");
             return Err(Error::Training(problem));
         }
-        let mut work = std::mem::take(&mut self.training);
-        let done = self.go_back(&batch, &mut work, gradient);
-        self.training = work;
-        done
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        self.go_back(&batch, &mut work, gradient)
     }
 
     fn go_back(&self, batch: &Batch, work: &mut Work, gradient: &[f32]) -> Result<()> {
@@ -315,10 +318,12 @@ impl CardEngine {
         let correction = |beta: f64| 1.0 - beta.powf((step.step + 1) as f64);
         let settings = [
             step.learning_rate,
-            step.betas[0],
-            step.betas[1],
             step.epsilon,
             step.weight_decay,
+            step.betas[0],
+            1.0 - step.betas[0],
+            step.betas[1],
+            1.0 - step.betas[1],
             correction(step.betas[0]),
             correction(step.betas[1]),
             step.max_gradient_norm,
@@ -439,5 +444,41 @@ impl CardEngine {
         let Some(trained) = &self.parameters.trained else { return Ok(()) };
         // SAFETY: the memory is of the arena's length.
         unsafe { self.card.clear(trained.gradients.address(), 4 * trained.arena.length()) }
+    }
+}
+
+/// How many tokens go through the model together where nothing has to be remembered: enough for a card to be busy.
+const TOKENS_AT_ONCE: usize = 65_536;
+
+/// Sequences in order, in parts of at most [`TOKENS_AT_ONCE`] tokens, or a single sequence.
+fn parts<'a, 'b>(sequences: &'a [&'b [u32]]) -> Vec<&'a [&'b [u32]]> {
+    let (mut parts, mut start, mut tokens) = (Vec::new(), 0, 0);
+    for (index, ids) in sequences.iter().enumerate() {
+        if index > start && tokens + ids.len() > TOKENS_AT_ONCE {
+            parts.push(&sequences[start..index]);
+            (start, tokens) = (index, 0);
+        }
+        tokens += ids.len();
+    }
+    if start < sequences.len() {
+        parts.push(&sequences[start..]);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_hold_so_many_tokens_and_every_sequence_in_order() {
+        let sequences = [40_000, 20_000, 6_000, 70_000, 3].map(|length| vec![7; length]);
+        let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+        let lengths: Vec<Vec<usize>> = parts(&sequences)
+            .iter()
+            .map(|part| part.iter().map(|ids| ids.len()).collect())
+            .collect();
+        assert_eq!(lengths, [vec![40_000, 20_000], vec![6_000], vec![70_000], vec![3]]);
+        assert!(parts(&[]).is_empty());
     }
 }

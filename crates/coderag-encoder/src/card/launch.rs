@@ -113,7 +113,7 @@ pub(super) enum Argument {
     Int(i32),
     Long(i64),
     Float(f32),
-    Floats([f32; 8]),
+    Floats([f32; 10]),
 }
 
 impl Argument {
@@ -216,7 +216,10 @@ impl Kernels {
 
 impl Drop for Kernels {
     fn drop(&mut self) {
-        // SAFETY: nobody uses the functions any more; the driver waits for those that run.
+        // On whatever thread this is.
+        let _ = self.card.enter();
+        let _ = self.card.wait();
+        // SAFETY: nobody uses the functions any more, and none runs.
         let _ = unsafe { result::module::unload(self.module) };
     }
 }

@@ -125,7 +125,9 @@ impl Parameters {
             let arena = Arena::new(card, format, names, Kept::Both)?;
             for (name, values) in adapters.iter().flat_map(tensors) {
                 // What does not fit is refused by the layer that it is for.
-                arena.write(kernels, &name, values)?;
+                if arena.count(&name) == values.len() {
+                    arena.write(kernels, &name, values)?;
+                }
             }
             let length = arena.length();
             loaded.trained = Some(Trained::new(card, arena, length)?);

@@ -326,6 +326,9 @@ impl Drop for Plan {
 
 impl Drop for Products {
     fn drop(&mut self) {
+        // On whatever thread this is.
+        let _ = self.card.enter();
+        let _ = self.card.wait();
         self.plans.lock().unwrap_or_else(PoisonError::into_inner).clear();
         // SAFETY: nobody uses the handle any more.
         let _ = unsafe { result::destroy_handle(self.handle) };

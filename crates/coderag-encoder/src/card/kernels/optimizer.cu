@@ -24,7 +24,9 @@ extern "C" __global__ void gradient_norm(const double *partials, int count, doub
 }
 
 struct settings {
-    float learning_rate, beta1, beta2, epsilon, weight_decay;
+    float learning_rate, epsilon, weight_decay;
+    // One minus each is not taken here, where it would be rounded again.
+    float beta1, rest1, beta2, rest2;
     // One minus beta to the power of the step's number.
     float correction1, correction2;
     float largest_norm;
@@ -44,8 +46,8 @@ extern "C" __global__ void adamw(float *values, const float *gradients, float *f
     for (long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x; at < count; at += stride) {
         float gradient = factor * gradients[at], parameter = values[at];
         if (at < undecayed) parameter -= step.learning_rate * step.weight_decay * parameter;
-        float first = step.beta1 * first_moments[at] + (1.0f - step.beta1) * gradient;
-        float second = step.beta2 * second_moments[at] + (1.0f - step.beta2) * gradient * gradient;
+        float first = step.beta1 * first_moments[at] + step.rest1 * gradient;
+        float second = step.beta2 * second_moments[at] + step.rest2 * gradient * gradient;
         parameter -= rate * first / (sqrtf(second) / root + step.epsilon);
         first_moments[at] = first;
         second_moments[at] = second;
