@@ -83,7 +83,6 @@ impl CpuEncoder {
         const TEXTS_AT_ONCE: usize = 512;
         let settings = &self.pipeline.settings;
         let prompt = self.pipeline.prompt(&options.prompt)?;
-        let normalize = options.normalize.unwrap_or(settings.normalize);
         let dimensions = settings.dimensions();
         let task = progress.task("embedding texts", Some(texts.len() as u64), Unit::Items);
         let mut values = Vec::with_capacity(texts.len() * dimensions);
@@ -94,11 +93,7 @@ impl CpuEncoder {
             values.extend(self.pipeline.follow_steps(&self.dense, pooled)?);
             task.advance(texts.len() as u64);
         }
-        let mut embeddings = Embeddings::new(dimensions, values)?;
-        if normalize {
-            embeddings.normalize();
-        }
-        Ok(embeddings)
+        self.pipeline.finish(values, options)
     }
 }
 

@@ -8,7 +8,7 @@ use memmap2::Mmap;
 use crate::body::lora_places;
 use crate::checkpoint::Checkpoint;
 use crate::dense::CpuDense;
-use crate::encoder::Prompt;
+use crate::encoder::{EncodeOptions, Prompt};
 use crate::lora::{Adapter, Placement};
 use crate::sentence_transformers::{SentenceTransformer, Step};
 use crate::tokenization::Tokenization;
@@ -135,6 +135,15 @@ impl TextPipeline {
             }))?);
         }
         Ok(sequences)
+    }
+
+    /// Vectors that have gone through all steps, normalised where the options or else the model say so.
+    pub(crate) fn finish(&self, values: Vec<f32>, options: &EncodeOptions) -> Result<Embeddings> {
+        let mut embeddings = Embeddings::new(self.settings.dimensions(), values)?;
+        if options.normalize.unwrap_or(self.settings.normalize) {
+            embeddings.normalize();
+        }
+        Ok(embeddings)
     }
 
     /// The dense steps, on the processor.

@@ -1,6 +1,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use cudarc::driver::sys::CUdeviceptr;
 
@@ -21,10 +22,8 @@ pub(super) struct Arena {
     card: Card,
     format: TrainingPrecision,
     names: Vec<Named>,
-    /// Where each begins, by its name.
-    offsets: HashMap<String, usize>,
-    /// How many numbers each has.
-    counts: HashMap<String, usize>,
+    /// Which numbers each has, by its name.
+    places: HashMap<String, Range<usize>>,
     length: usize,
     /// In f32.
     numbers: Option<Memory>,
@@ -54,11 +53,10 @@ impl Arena {
         names: Vec<Named>,
         kept: Kept,
     ) -> Result<Self> {
-        let (mut offsets, mut counts, mut length) = (HashMap::new(), HashMap::new(), 0);
+        let (mut places, mut length) = (HashMap::new(), 0);
         for (name, shape) in &names {
             let count = shape.iter().product::<usize>();
-            offsets.insert(name.clone(), length);
-            counts.insert(name.clone(), count);
+            places.insert(name.clone(), length..length + count);
             length += count.next_multiple_of(ALIGNMENT);
         }
         let allocate = |bytes: usize| -> Result<Memory> {
@@ -73,7 +71,7 @@ impl Arena {
         let values = (!both && kept != Kept::Numbers)
             .then(|| allocate(length * bytes(format)))
             .transpose()?;
-        Ok(Self { card: card.clone(), format, names, offsets, counts, length, numbers, values })
+        Ok(Self { card: card.clone(), format, names, places, length, numbers, values })
     }
 
     pub(super) fn names(&self) -> &[Named] {
@@ -87,12 +85,12 @@ impl Arena {
 
     /// How many numbers stand before a parameter; all where there is none of the name.
     pub(super) fn offset(&self, name: &str) -> usize {
-        self.offsets.get(name).copied().unwrap_or(self.length)
+        self.places.get(name).map_or(self.length, |place| place.start)
     }
 
     /// How many numbers a parameter has; none where there is none of the name.
     pub(super) fn count(&self, name: &str) -> usize {
-        self.counts.get(name).copied().unwrap_or(0)
+        self.places.get(name).map_or(0, Range::len)
     }
 
     /// Where the parameters are in f32.

@@ -3,6 +3,7 @@ use std::fmt::Debug;
 use cudarc::driver::sys::CUdeviceptr;
 
 use super::batch::Batch;
+use super::memory::Places;
 use super::operations::Run;
 use crate::Result;
 
@@ -15,6 +16,36 @@ pub(super) enum Keeping {
     Inputs,
     /// All that would have to be computed again.
     Everything,
+}
+
+impl Keeping {
+    /// Whether there will be a backward pass.
+    pub(super) fn is_training(self) -> bool {
+        self != Self::Nothing
+    }
+
+    /// Places of so many bytes for what enters each of `count` layers and what leaves the last: the same for all where
+    /// nothing is kept.
+    pub(super) fn states(
+        self,
+        places: &mut Places,
+        count: usize,
+        bytes: usize,
+    ) -> Vec<CUdeviceptr> {
+        let mut states = vec![places.take(bytes); count + 1];
+        if self.is_training() {
+            states[1..].fill_with(|| places.take(bytes));
+        }
+        states
+    }
+
+    /// What each of `count` layers leaves behind, each in places of its own where all of it is kept.
+    pub(super) fn tapes<T: Clone>(self, count: usize, mut tape: impl FnMut() -> T) -> Vec<T> {
+        match self {
+            Self::Everything => (0..count).map(|_| tape()).collect(),
+            Self::Nothing | Self::Inputs => vec![tape(); count],
+        }
+    }
 }
 
 /// A transformer on a card, from tokens to their states and back. A call works in memory of its own at `address`, as

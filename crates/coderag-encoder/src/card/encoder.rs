@@ -57,7 +57,6 @@ impl CardEncoder {
     ) -> Result<Embeddings> {
         let settings = &self.pipeline.settings;
         let prompt = self.pipeline.prompt(&options.prompt)?;
-        let normalize = options.normalize.unwrap_or(settings.normalize);
         let dimensions = settings.dimensions();
         let task = progress.task("embedding texts", Some(texts.len() as u64), Unit::Items);
         let mut values = Vec::with_capacity(texts.len() * dimensions);
@@ -80,11 +79,7 @@ impl CardEncoder {
             }
             Ok::<_, crate::Error>(())
         })?;
-        let mut embeddings = Embeddings::new(dimensions, values)?;
-        if normalize {
-            embeddings.normalize();
-        }
-        Ok(embeddings)
+        self.pipeline.finish(values, options)
     }
 }
 

@@ -218,6 +218,16 @@ impl Linear {
     }
 }
 
+/// The widths of what enters the B of the adapters of layers' linear layers, each in the layer where it is widest.
+pub(super) fn adapted_widths<'a>(layers: impl Iterator<Item = [&'a Linear; 4]>) -> [usize; 4] {
+    layers.fold([0; 4], |mut widest, linears| {
+        for (width, linear) in widest.iter_mut().zip(linears) {
+            *width = linear.adapted_width().max(*width);
+        }
+        widest
+    })
+}
+
 /// A gradient of parameters as a product's result.
 fn added(at: CUdeviceptr, stride: usize) -> Output {
     Output { at, stride, format: TrainingPrecision::F32 }

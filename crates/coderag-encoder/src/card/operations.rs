@@ -1,5 +1,7 @@
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
+
 use cudarc::driver::sys::CUdeviceptr;
 
 use super::launch::{Argument, Kernels, Sizes};
@@ -95,7 +97,7 @@ impl Run<'_> {
 
     fn launch(
         &self,
-        name: &'static std::ffi::CStr,
+        name: &'static CStr,
         blocks: [usize; 3],
         threads: u32,
         arguments: &[Argument],
@@ -104,14 +106,25 @@ impl Run<'_> {
         unsafe { self.kernels.launch(name, blocks, threads, arguments) }
     }
 
-    fn rows(&self) -> Argument {
-        count(self.tokens)
+    /// A kernel with a warp for each token.
+    fn launch_rows(&self, name: &'static CStr, arguments: &[Argument]) -> Result<()> {
+        self.launch(name, [self.tokens.div_ceil(WARPS), 1, 1], ROW_THREADS, arguments)
     }
 
-    /// Blocks that go through a long row of work with strides.
-    fn strided(&self, pieces: usize) -> [usize; 3] {
+    /// A kernel that goes through a long row of work with strides.
+    fn launch_strided(
+        &self,
+        name: &'static CStr,
+        pieces: usize,
+        arguments: &[Argument],
+    ) -> Result<()> {
         let most = 16 * self.card.multiprocessors() as usize;
-        [pieces.div_ceil(THREADS as usize).min(most), 1, 1]
+        let blocks = pieces.div_ceil(THREADS as usize).min(most);
+        self.launch(name, [blocks, 1, 1], THREADS, arguments)
+    }
+
+    fn rows(&self) -> Argument {
+        count(self.tokens)
     }
 
     /// As [`Products::compute`] with the states' format.
@@ -152,7 +165,7 @@ impl Run<'_> {
             output.into(),
             normalized.statistics.into(),
         ];
-        self.launch(c"embed", [self.tokens.div_ceil(WARPS), 1, 1], ROW_THREADS, &arguments)
+        self.launch_rows(c"embed", &arguments)
     }
 
     /// The normalised sum of what a sublayer adds, `[tokens, hidden]`, and its inputs. `normalized.sums` may be
@@ -176,8 +189,7 @@ impl Run<'_> {
             output.into(),
             normalized.statistics.into(),
         ];
-        let blocks = [self.tokens.div_ceil(WARPS), 1, 1];
-        self.launch(c"add_and_normalize", blocks, ROW_THREADS, &arguments)
+        self.launch_rows(c"add_and_normalize", &arguments)
     }
 
     /// The gradient of the sums that entered a normalisation, `[tokens, hidden]`, given one or two of its outputs
@@ -257,7 +269,7 @@ impl Run<'_> {
     pub(super) fn gelu(&self, width: usize, input: CUdeviceptr, output: CUdeviceptr) -> Result<()> {
         let vectors = self.tokens * width / self.vector();
         let arguments = [input.into(), output.into(), Argument::Long(vectors as i64)];
-        self.launch(c"gelu", self.strided(vectors), THREADS, &arguments)
+        self.launch_strided(c"gelu", vectors, &arguments)
     }
 
     /// Turns the gradient of the activation's outputs into that of its inputs, in place, and computes the outputs
@@ -272,7 +284,7 @@ impl Run<'_> {
         let vectors = self.tokens * width / self.vector();
         let arguments =
             [input.into(), gradient.into(), output.into(), Argument::Long(vectors as i64)];
-        self.launch(c"gelu_backward", self.strided(vectors), THREADS, &arguments)
+        self.launch_strided(c"gelu_backward", vectors, &arguments)
     }
 
     /// What the scores of attention are multiplied by.
@@ -342,7 +354,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let vectors = self.tokens * self.hidden() / self.vector();
         let arguments = [table.into(), words.into(), self.rows(), output.into()];
-        self.launch(c"take_rows", self.strided(vectors), THREADS, &arguments)
+        self.launch_strided(c"take_rows", vectors, &arguments)
     }
 
     /// The root-mean-square normalised sum of what a sublayer adds, if anything, and its inputs, `[tokens, hidden]`.
@@ -365,8 +377,7 @@ impl Run<'_> {
             output.into(),
             normalized.statistics.into(),
         ];
-        let blocks = [self.tokens.div_ceil(WARPS), 1, 1];
-        self.launch(c"add_and_rms_normalize", blocks, ROW_THREADS, &arguments)
+        self.launch_rows(c"add_and_rms_normalize", &arguments)
     }
 
     /// The sum of two `[tokens, hidden]`, which may be where one of them is.
@@ -378,7 +389,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let vectors = self.tokens * self.hidden() / self.vector();
         let arguments = [one.into(), other.into(), output.into(), Argument::Long(vectors as i64)];
-        self.launch(c"add", self.strided(vectors), THREADS, &arguments)
+        self.launch_strided(c"add", vectors, &arguments)
     }
 
     /// What came out of a normalisation, once more.
@@ -395,8 +406,7 @@ impl Run<'_> {
             self.rows(),
             output.into(),
         ];
-        let blocks = [self.tokens.div_ceil(WARPS), 1, 1];
-        self.launch(c"rms_normalize_again", blocks, ROW_THREADS, &arguments)
+        self.launch_rows(c"rms_normalize_again", &arguments)
     }
 
     /// The gradient of the sums that entered a normalisation, from that of its outputs and what reached the sums past
@@ -441,14 +451,14 @@ impl Run<'_> {
         let pairs = self.tokens * heads * self.sizes.head / 2;
         let arguments =
             [projected.into(), positions.into(), frequencies.into(), direction.into(), self.rows()];
-        self.launch(c"rotate", self.strided(pairs), THREADS, &arguments)
+        self.launch_strided(c"rotate", pairs, &arguments)
     }
 
     /// The gated activation, `[tokens, 2 * width]` to `[tokens, width]`.
     pub(super) fn gate(&self, width: usize, input: CUdeviceptr, output: CUdeviceptr) -> Result<()> {
         let vectors = self.tokens * width / self.vector();
         let arguments = [input.into(), output.into(), self.rows(), count(width)];
-        self.launch(c"gate", self.strided(vectors), THREADS, &arguments)
+        self.launch_strided(c"gate", vectors, &arguments)
     }
 
     /// The gradient of the gated activation's inputs, `[tokens, 2 * width]`, from that of its outputs, in whose place
@@ -469,7 +479,7 @@ impl Run<'_> {
             self.rows(),
             count(width),
         ];
-        self.launch(c"gate_backward", self.strided(vectors), THREADS, &arguments)
+        self.launch_strided(c"gate_backward", vectors, &arguments)
     }
 
     /// A vector for each sequence, `[sequences, hidden]` in f32.

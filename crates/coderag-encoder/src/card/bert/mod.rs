@@ -7,6 +7,7 @@ use cudarc::driver::sys::CUdeviceptr;
 use super::batch::Batch;
 use super::body::{CardBody, Keeping};
 use super::launch::Sizes;
+use super::linear::adapted_widths;
 use super::memory::Places;
 use super::operations::{Embedded, Norm, Normalized, Run, bytes};
 use super::parameters::{Described, Parameters, Part};
@@ -137,10 +138,7 @@ impl Bert {
             [Some(words), Some(positions), Some(segments)] => Some([words, positions, segments]),
             _ => None,
         };
-        let adapted = [0, 1, 2, 3].map(|linear: usize| {
-            let widths = layers.iter().map(|layer| layer.linear()[linear].adapted_width());
-            widths.max().unwrap_or(0)
-        });
+        let adapted = adapted_widths(layers.iter().map(Layer::linear));
         Ok(Self {
             tables: [words.0, positions.0, segments.0],
             table_gradients,
@@ -159,18 +157,11 @@ impl Bert {
         let embedded =
             Normalized { sums: places.take(size), statistics: places.take(run.tokens * 8) };
         let count = self.layers.len();
-        let mut states = vec![places.take(size); count + 1];
-        let training = keeping != Keeping::Nothing;
-        if training {
-            states[1..].fill_with(|| places.take(size));
-        }
-        let mut tape = || LayerTape::new(run, &mut places, self.intermediate, self.adapted);
-        let tapes = if keeping == Keeping::Everything {
-            (0..count).map(|_| tape()).collect()
-        } else {
-            vec![tape(); count]
-        };
+        let states = keeping.states(&mut places, count, size);
         let (intermediate, adapted) = (self.intermediate, self.adapted);
+        let tape = || LayerTape::new(run, &mut places, intermediate, adapted);
+        let tapes = keeping.tapes(count, tape);
+        let training = keeping.is_training();
         let scratch = LayerScratch::new(run, &mut places, intermediate, adapted, training);
         Layout { embedded, states, tapes, scratch, bytes: places.end() }
     }

@@ -85,7 +85,7 @@ __device__ inline void load_tile(const value *from, long long stride, int first,
     }
 }
 
-// sums += left * the tile's rows as columns, WIDTH of them.
+// sums += left * the tile's rows as columns, COUNT of them.
 template <int COUNT>
 __device__ inline void multiply_rows(const left_rows &left, const tile_rows<COUNT> &tile,
                                      float (&sums)[COUNT / 8][4]) {

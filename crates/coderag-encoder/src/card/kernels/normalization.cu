@@ -34,6 +34,36 @@ __device__ inline void store_row(const row &from, value *to) {
     }
 }
 
+__device__ inline void add_row(row &sums, const row &added) {
+#pragma unroll
+    for (int chunk = 0; chunk < CHUNKS; chunk++)
+#pragma unroll
+        for (int index = 0; index < VECTOR; index++) sums.numbers[chunk][index] += added.numbers[chunk][index];
+}
+
+// The sum as the backward pass will read it.
+__device__ inline void add_stored_row(row &sums, const row &added) {
+#pragma unroll
+    for (int chunk = 0; chunk < CHUNKS; chunk++)
+#pragma unroll
+        for (int index = 0; index < VECTOR; index++)
+            sums.numbers[chunk][index] = load(store(sums.numbers[chunk][index] + added.numbers[chunk][index]));
+}
+
+// Adds a warp's row to shared memory, or sets it where the warp is the first.
+__device__ inline void share_row(const row &from, float *shared, bool first) {
+#pragma unroll
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        int column = column_of(chunk);
+        if (column >= HIDDEN) continue;
+#pragma unroll
+        for (int index = 0; index < VECTOR; index++) {
+            float *place = shared + column + index;
+            *place = (first ? 0.0f : *place) + from.numbers[chunk][index];
+        }
+    }
+}
+
 // Writes the normalised row; `statistics` takes the mean and one over the deviation.
 __device__ inline void normalize(const row &sums, const float *weight, const float *bias, float epsilon,
                                  value *output, float *statistics) {
@@ -80,12 +110,7 @@ extern "C" __global__ void __launch_bounds__(ROWS *WARP)
     row one, other;
     load_row(added + first, one);
     load_row(residual + first, other);
-#pragma unroll
-    for (int chunk = 0; chunk < CHUNKS; chunk++)
-#pragma unroll
-        for (int index = 0; index < VECTOR; index++)
-            // What the backward pass will read.
-            one.numbers[chunk][index] = load(store(one.numbers[chunk][index] + other.numbers[chunk][index]));
+    add_stored_row(one, other);
     store_row(one, sums + first);
     normalize(one, weight, bias, epsilon, output + first, statistics + 2 * number);
 }
@@ -98,17 +123,12 @@ extern "C" __global__ void __launch_bounds__(ROWS *WARP)
     int number = blockIdx.x * ROWS + threadIdx.x / WARP;
     if (number >= rows) return;
     long long first = (long long)number * HIDDEN;
-    row sum, other;
+    row sum, other, word;
     load_row(position_table + (long long)positions[number] * HIDDEN, sum);
     load_row(segment, other);
-    row word;
     load_row(word_table + (long long)words[number] * HIDDEN, word);
-#pragma unroll
-    for (int chunk = 0; chunk < CHUNKS; chunk++)
-#pragma unroll
-        for (int index = 0; index < VECTOR; index++)
-            sum.numbers[chunk][index] = load(store(
-                word.numbers[chunk][index] + (sum.numbers[chunk][index] + other.numbers[chunk][index])));
+    add_row(sum, other);
+    add_stored_row(sum, word);
     store_row(sum, sums + first);
     normalize(sum, weight, bias, epsilon, output + first, statistics + 2 * number);
 }
@@ -132,11 +152,7 @@ extern "C" __global__ void __launch_bounds__(ROWS *WARP)
         if (other) {
             row added;
             load_row(other + first, added);
-#pragma unroll
-            for (int chunk = 0; chunk < CHUNKS; chunk++)
-#pragma unroll
-                for (int index = 0; index < VECTOR; index++)
-                    gradients.numbers[chunk][index] += added.numbers[chunk][index];
+            add_row(gradients, added);
         }
         load_row(sums + first, normalized);
         float total = 0.0f, slope = 0.0f;
@@ -174,19 +190,9 @@ extern "C" __global__ void __launch_bounds__(ROWS *WARP)
     __shared__ float shared[3 * HIDDEN];
     for (int warp = 0; warp < ROWS; warp++) {
         if (int(threadIdx.x) / WARP == warp) {
-#pragma unroll
-            for (int chunk = 0; chunk < CHUNKS; chunk++) {
-                int column = column_of(chunk);
-                if (column >= HIDDEN) continue;
-#pragma unroll
-                for (int index = 0; index < VECTOR; index++) {
-                    float *place = shared + column + index;
-                    bool first = warp == 0;
-                    place[0] = (first ? 0.0f : place[0]) + weight_sums.numbers[chunk][index];
-                    place[HIDDEN] = (first ? 0.0f : place[HIDDEN]) + bias_sums.numbers[chunk][index];
-                    place[2 * HIDDEN] = (first ? 0.0f : place[2 * HIDDEN]) + result_sums.numbers[chunk][index];
-                }
-            }
+            share_row(weight_sums, shared, warp == 0);
+            share_row(bias_sums, shared + HIDDEN, warp == 0);
+            share_row(result_sums, shared + 2 * HIDDEN, warp == 0);
         }
         __syncthreads();
     }

@@ -26,11 +26,7 @@ extern "C" __global__ void __launch_bounds__(ROWS *WARP)
     if (added) {
         row other;
         load_row(added + first, other);
-#pragma unroll
-        for (int chunk = 0; chunk < CHUNKS; chunk++)
-#pragma unroll
-            for (int index = 0; index < VECTOR; index++)
-                sum.numbers[chunk][index] = load(store(sum.numbers[chunk][index] + other.numbers[chunk][index]));
+        add_stored_row(sum, other);
         store_row(sum, sums + first);
     }
     float squares = 0.0f;
@@ -94,29 +90,14 @@ extern "C" __global__ void __launch_bounds__(ROWS *WARP)
         if (residual) {
             row past;
             load_row(residual + first, past);
-#pragma unroll
-            for (int chunk = 0; chunk < CHUNKS; chunk++)
-#pragma unroll
-                for (int index = 0; index < VECTOR; index++)
-                    gradients.numbers[chunk][index] += past.numbers[chunk][index];
+            add_row(gradients, past);
         }
         store_row(gradients, result + first);
     }
     if (!partials) return;
     __shared__ float shared[HIDDEN];
     for (int warp = 0; warp < ROWS; warp++) {
-        if (int(threadIdx.x) / WARP == warp) {
-#pragma unroll
-            for (int chunk = 0; chunk < CHUNKS; chunk++) {
-                int column = column_of(chunk);
-                if (column >= HIDDEN) continue;
-#pragma unroll
-                for (int index = 0; index < VECTOR; index++) {
-                    float *place = shared + column + index;
-                    *place = (warp == 0 ? 0.0f : *place) + weight_sums.numbers[chunk][index];
-                }
-            }
-        }
+        if (int(threadIdx.x) / WARP == warp) share_row(weight_sums, shared, warp == 0);
         __syncthreads();
     }
     for (int column = threadIdx.x; column < HIDDEN; column += ROWS * WARP)

@@ -7,6 +7,7 @@ use cudarc::driver::sys::CUdeviceptr;
 use super::batch::Batch;
 use super::body::{CardBody, Keeping};
 use super::launch::Sizes;
+use super::linear::adapted_widths;
 use super::memory::{Memory, Places};
 use super::open::Card;
 use super::operations::{Normalized, RmsNorm, Run, bytes};
@@ -137,10 +138,7 @@ impl Qwen2 {
                 down,
             });
         }
-        let adapted = [0, 1, 2, 3].map(|linear: usize| {
-            let widths = layers.iter().map(|layer| layer.linear()[linear].adapted_width());
-            widths.max().unwrap_or(0)
-        });
+        let adapted = adapted_widths(layers.iter().map(Layer::linear));
         let radians = frequencies(config.head_dim, config.rope_theta);
         let frequencies = card.allocate(4 * radians.len())?;
         // SAFETY: the memory has room for them.
@@ -164,18 +162,11 @@ impl Qwen2 {
         let mut places = Places::from(address);
         let size = run.tokens * run.hidden() * bytes(run.sizes.format);
         let count = self.layers.len();
-        let mut states = vec![places.take(size); count + 1];
-        let training = keeping != Keeping::Nothing;
-        if training {
-            states[1..].fill_with(|| places.take(size));
-        }
-        let mut tape = || LayerTape::new(run, &mut places, self.intermediate, self.adapted);
-        let tapes = if keeping == Keeping::Everything {
-            (0..count).map(|_| tape()).collect()
-        } else {
-            vec![tape(); count]
-        };
+        let states = keeping.states(&mut places, count, size);
         let (intermediate, adapted) = (self.intermediate, self.adapted);
+        let tape = || LayerTape::new(run, &mut places, intermediate, adapted);
+        let tapes = keeping.tapes(count, tape);
+        let training = keeping.is_training();
         let scratch = LayerScratch::new(run, &mut places, intermediate, adapted, training);
         let (scales, output) = (places.take(run.tokens * 4), places.take(size));
         Layout { states, tapes, scratch, scales, output, bytes: places.end() }
